@@ -1,0 +1,1 @@
+//! The dir store of Keiki: a root filesystem is a plain directory.

@@ -1,0 +1,2 @@
+//! The keiki command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The LXC configuration language, typed, with the place in every message.

@@ -1,0 +1,24 @@
+//! The storage contract of Keiki and the engine behind it.
+//!
+//! - [`store`]: what a backend implements, one physical effect at a time.
+//! - [`capability`]: what a backend promises, with its cost.
+//! - [`engine`]: what makes promises durable: names, lineage, journal, locks, recovery.
+//! - [`registry`]: which backends a program has.
+//! - [`mount_plan`]: how a volume becomes a root filesystem without a path.
+//!
+//! The crate knows no concrete backend, no namespace and no terminal. It never prints, never reads `$HOME`, never
+//! exits.
+#![forbid(unsafe_code)]
+
+pub mod capability;
+pub mod context;
+pub mod engine;
+pub mod error;
+pub mod mount_plan;
+pub mod name;
+pub mod registry;
+pub mod store;
+pub mod units;
+pub mod volume;
+
+pub use error::{Error, ErrorKind, Result, ResultExt};

@@ -1,0 +1,81 @@
+//! How a volume becomes a root filesystem: a recipe, not a mounted path.
+//!
+//! A store answers `attach` with a [`MountPlan`]. Whoever needs the tree executes it and gets a *detached* mount, a
+//! file descriptor on nobody's mount table; the host never holds a copy, and the kernel unmounts it if we crash.
+//! Plans are data (serde), so they travel to the container's monitor in a sealed memory file.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Bytes;
+
+/// Why a volume is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttachMode {
+    /// To run from it or change it.
+    ReadWrite,
+    /// To read it; writes fail with `EROFS`.
+    ReadOnly,
+    /// To put the first content into a volume that was just created.
+    Fill,
+}
+
+/// Where an overlay's writes go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Upper {
+    /// Into a directory; the work directory is on the same file system.
+    Directory {
+        /// The layer that receives changes.
+        upper: PathBuf,
+        /// The kernel's scratch directory; emptied by it.
+        work: PathBuf,
+    },
+    /// Into memory, and gone with the mount.
+    Memory {
+        /// The limit; `None` is the kernel's own (half of the memory).
+        size: Option<Bytes>,
+    },
+    /// Nowhere: the stack is read-only.
+    None,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MountRecipe {
+    /// A directory, with the mounts of its own file system only.
+    Directory {
+        /// Its absolute path.
+        path: PathBuf,
+    },
+    /// A stack of directories.
+    Overlay {
+        /// Absolute paths, topmost first.
+        lowers: Vec<PathBuf>,
+        /// Where writes go.
+        upper: Upper,
+        /// Further options of overlayfs (`index=off`); a word without `=` is a flag.
+        options: Vec<String>,
+    },
+    /// A file system on a device or in a pool.
+    Filesystem {
+        /// The type that was recorded when the volume was made; never guessed.
+        fstype: String,
+        /// A device or a dataset.
+        device: String,
+        /// Options of that file system; a word without `=` is a flag.
+        options: Vec<String>,
+    },
+}
+
+/// A recipe for one detached mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountPlan {
+    /// What is mounted.
+    pub recipe: MountRecipe,
+    /// Whether the mount itself refuses writes.
+    pub read_only: bool,
+}

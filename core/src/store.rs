@@ -1,0 +1,270 @@
+//! [`BackingStore`]: the contract that every backend signs.
+//!
+//! A backend performs **one physical effect at a time and answers questions about physical objects**. It owns no names,
+//! no lineage, no policy, no journal and no locks: the [engine](crate::engine) owns those. That is what lets a
+//! stranger write a correct backend in a few hundred lines (see `CONTRIBUTING.md`).
+//!
+//! # Rules for implementers
+//! - A verb that returns `Ok` has made its effect, visible to every process; durable after `sync_barrier`.
+//! - A verb that returns `Err` may leave a part behind; the engine calls `destroy` for it, at once or after a crash.
+//! - Every verb is idempotent as its documentation says, because recovery repeats it.
+//! - Every object carries the volume's id as its ownership mark, and the mark is set *last*, so that a marked object is
+//!   a complete one. An object without our mark is foreign: refused, never adopted, changed or removed.
+//! - Effects block; a verb moves them to the pool by [`Context::run`] and announces each by [`Context::step`].
+//! - No method has a default: a wrapper that forgets one should not compile.
+//!
+//! Where stores differ is said at each method.
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::capability::{Availability, Capabilities};
+use crate::context::Context;
+use crate::error::Result;
+use crate::mount_plan::{AttachMode, MountPlan};
+use crate::units::Bytes;
+use crate::volume::{Placement, Properties, StoreKind, Volume, VolumeId, VolumeSource};
+
+/// The place in which a question about capabilities is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// The lxcpath, or another directory whose file system matters; it exists.
+    pub path: PathBuf,
+    /// The user's options, or the properties of an existing volume.
+    pub options: Properties,
+}
+
+/// What is physically at a volume's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// Nothing.
+    Absent,
+    /// Something of ours that was never finished, or half destroyed.
+    Partial,
+    /// A finished object that carries this mark.
+    Complete(VolumeId),
+    /// Something without our mark.
+    Foreign,
+}
+
+/// What `destroy` found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destroyed {
+    /// It was there and is gone.
+    Removed,
+    /// It was not there.
+    Absent,
+}
+
+/// One marked object, as `list` finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The mark.
+    pub id: VolumeId,
+    /// Where it is.
+    pub source: VolumeSource,
+}
+
+/// Space that a volume takes. `None` means that the store cannot tell, not zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// Bytes reachable through it.
+    pub referenced: Option<Bytes>,
+    /// Bytes that destroying it would free.
+    pub exclusive: Option<Bytes>,
+}
+
+/// One clone to be made: the volume's place was chosen by [`BackingStore::place`] with the source as origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloneJob {
+    /// The new volume.
+    pub target: Volume,
+}
+
+/// A place where root filesystems live.
+#[async_trait]
+pub trait BackingStore: Send + Sync + Debug {
+    /// Returns the word by which it is chosen and which stands in front of its sources.
+    fn kind(&self) -> StoreKind;
+
+    /// Returns what it can do in `pool`. Cheap: no tool is run; may look at the file system of `pool.path`.
+    ///
+    /// # Errors
+    /// When the pool cannot be looked at.
+    fn capabilities(&self, pool: &Pool) -> Result<Capabilities>;
+
+    /// Tells whether the host has what the store needs in `pool`. No side effects.
+    async fn availability(&self, pool: &Pool) -> Availability;
+
+    /// Chooses the physical place of a new volume. Pure, except that it checks `placement.options`.
+    ///
+    /// `origin` is the volume that the new one will be cloned from; an overlay's source names its lowers.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for options that the store does not know or take; `Unsupported` for an origin that it cannot
+    /// clone from; `LimitExceeded` beyond the depth limit.
+    fn place(&self, placement: &Placement, origin: Option<&Volume>) -> Result<VolumeSource>;
+
+    /// Makes an empty volume at its place.
+    ///
+    /// # Behavior
+    /// Repeating it for a complete object with the same id succeeds and changes nothing.
+    ///
+    /// # Errors
+    /// `Foreign` when an object without our mark (or with another id) is in the way; it is left as it was.
+    async fn create(&self, context: &Context, volume: &Volume) -> Result<()>;
+
+    /// Removes a volume, complete or partial. The data is out of reach when it returns.
+    ///
+    /// # Behavior
+    /// Absent is success. Only what the volume owns goes: an overlay's lowers that belong to others stay.
+    ///
+    /// # Errors
+    /// `Foreign` when the object there does not carry `volume.id`; `Busy` naming the holder.
+    async fn destroy(&self, context: &Context, volume: &Volume) -> Result<Destroyed>;
+
+    /// Tells what is at the volume's place.
+    ///
+    /// # Errors
+    /// When it could not be found out. Never "absent" for an answer that was not understood.
+    async fn probe(&self, volume: &Volume) -> Result<Presence>;
+
+    /// Finds every object of ours in `pool`, in bulk.
+    ///
+    /// # Errors
+    /// When the pool cannot be read.
+    async fn list(&self, pool: &Pool) -> Result<Vec<Found>>;
+
+    /// Puts our mark on an object that LXC made, so that later verbs accept it. Its content is not touched.
+    ///
+    /// # Errors
+    /// `NotFound`, and `Foreign` when it carries another mark already.
+    async fn adopt(&self, context: &Context, volume: &Volume) -> Result<()>;
+
+    /// Tells how to mount a volume. Block stores activate the device here.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not there.
+    async fn attach(&self, context: &Context, volume: &Volume, mode: AttachMode) -> Result<MountPlan>;
+
+    /// Undoes what `attach` activated. Success when nothing was.
+    ///
+    /// # Errors
+    /// `Busy` naming the holder.
+    async fn detach(&self, context: &Context, volume: &Volume) -> Result<()>;
+
+    /// Measures volumes, in the order given; one bulk query where the store has one.
+    ///
+    /// # Errors
+    /// When the store cannot be asked at all; a single missing volume is `Usage::default()`.
+    async fn usage(&self, context: &Context, volumes: &[Volume]) -> Result<Vec<Usage>>;
+
+    /// Returns when every effect on these volumes so far is on stable storage; once a batch.
+    ///
+    /// # Errors
+    /// The kernel's error of the write-back.
+    async fn sync_barrier(&self, context: &Context, volumes: &[Volume]) -> Result<()>;
+
+    /// Returns the group of snapshot verbs; `None` means that the store has no snapshots.
+    fn snapshots(&self) -> Option<&dyn Snapshots>;
+
+    /// Returns the group of clone verbs.
+    fn clones(&self) -> Option<&dyn Clones>;
+
+    /// Returns the group that swaps two objects' places.
+    fn exchange(&self) -> Option<&dyn Exchange>;
+
+    /// Returns the group that gives an object another name of its own.
+    fn rename(&self) -> Option<&dyn Rename>;
+
+    /// Returns the group that changes a volume's size.
+    fn resize(&self) -> Option<&dyn Resize>;
+
+    /// Returns the group that limits a volume's space.
+    fn quota(&self) -> Option<&dyn Quota>;
+
+    /// Returns the group that changes dependencies.
+    fn lineage_ops(&self) -> Option<&dyn LineageOps>;
+}
+
+/// Snapshots of [`SnapshotStyle::Beside`](crate::capability::SnapshotStyle): an object beside the source.
+///
+/// Stores of the style `Freeze` have no verb of their own: the engine freezes the source by recording it as a layer and
+/// asks [`Clones`] for the snapshot and for the new head.
+#[async_trait]
+pub trait Snapshots: Send + Sync {
+    /// Makes `target` hold what `source` holds now. Idempotent like [`BackingStore::create`].
+    ///
+    /// # Errors
+    /// `Unsupported` for a snapshot of a snapshot where the store has none; `Foreign` as for `create`.
+    async fn snapshot(&self, context: &Context, source: &Volume, target: &Volume) -> Result<()>;
+}
+
+/// Writable volumes that begin as another volume.
+#[async_trait]
+pub trait Clones: Send + Sync {
+    /// Makes every job's target begin as `source`, sharing what can be shared (a commit, a lock, a tool run).
+    ///
+    /// | store | mechanism | write to the source afterwards | destroy the source first |
+    /// |---|---|---|---|
+    /// | dir | copy (reflink where possible) | free | free |
+    /// | overlay | the source becomes a lower layer | forbidden | refused |
+    /// | btrfs | writable subvolume snapshot | free | free |
+    /// | zfs | snapshot and clone | free | deferred |
+    ///
+    /// Idempotent like [`BackingStore::create`]. One result a job, in order; a failed job leaves the others alone.
+    async fn clone_from(&self, context: &Context, source: &Volume, jobs: &[CloneJob]) -> Vec<Result<()>>;
+}
+
+/// Swapping the places of two volumes of one store, atomically.
+#[async_trait]
+pub trait Exchange: Send + Sync {
+    /// Makes each object take the other's place. Afterwards `probe` of `a`'s place finds `b`'s mark.
+    ///
+    /// # Errors
+    /// `NotFound` when either is missing; nothing changed then.
+    async fn exchange(&self, context: &Context, a: &Volume, b: &Volume) -> Result<()>;
+}
+
+/// New physical names for stores of [`Residence::Named`](crate::capability::Residence).
+#[async_trait]
+pub trait Rename: Send + Sync {
+    /// Moves the object of `volume` to `target`; succeeds when it is there already.
+    ///
+    /// # Errors
+    /// `Foreign` or `AlreadyExists` when the target is taken.
+    async fn rename(&self, context: &Context, volume: &Volume, target: &VolumeSource) -> Result<()>;
+}
+
+/// Changing the size of a volume.
+#[async_trait]
+pub trait Resize: Send + Sync {
+    /// Makes the volume `size` large; returns the size that it got after rounding.
+    ///
+    /// # Errors
+    /// `Unsupported` for a direction that the file system cannot take.
+    async fn resize(&self, context: &Context, volume: &Volume, size: Bytes) -> Result<Bytes>;
+}
+
+/// Limiting the space of a volume without a size of its own.
+#[async_trait]
+pub trait Quota: Send + Sync {
+    /// Sets the limit; `None` lifts it.
+    ///
+    /// # Errors
+    /// `Unavailable` when the file system keeps no quotas.
+    async fn set_quota(&self, context: &Context, volume: &Volume, limit: Option<Bytes>) -> Result<()>;
+}
+
+/// Changing who depends on whom.
+#[async_trait]
+pub trait LineageOps: Send + Sync {
+    /// Makes `target`, placed without an origin, hold everything that `volume` shows, depending on nobody.
+    ///
+    /// # Errors
+    /// `NoSpace`, or what reading fails with; `volume` is unchanged.
+    async fn flatten(&self, context: &Context, volume: &Volume, target: &Volume) -> Result<()>;
+}

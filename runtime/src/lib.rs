@@ -1,0 +1,1 @@
+//! Keiki's runtime: a volume composed with namespaces, cgroups and a lifecycle.

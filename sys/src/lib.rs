@@ -1,0 +1,1 @@
+//! Every unsafe line of Keiki's own system calls, one wrapper a call.

@@ -1,0 +1,1 @@
+//! Copying, removing and hashing directory trees with nothing lost, through directory descriptors.

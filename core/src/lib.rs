@@ -3,6 +3,7 @@
 //! - [`store`]: what a backend implements, one physical effect at a time.
 //! - [`capability`]: what a backend promises, with its cost.
 //! - [`engine`]: what makes promises durable: names, lineage, journal, locks, recovery.
+//! - [`lineage`]: who depends on whom, and what that forbids; pure.
 //! - [`registry`]: which backends a program has.
 //! - [`mount_plan`]: how a volume becomes a root filesystem without a path.
 //!
@@ -14,6 +15,7 @@ pub mod capability;
 pub mod context;
 pub mod engine;
 pub mod error;
+pub mod lineage;
 pub mod mount_plan;
 pub mod name;
 pub mod registry;

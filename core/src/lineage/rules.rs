@@ -1,0 +1,125 @@
+//! May it be done? Rules about one volume or one container, from edges alone.
+//!
+//! Each rule is a method of [`Lineage`] that returns `Ok` or says who is in the way. Destroying has a file of its own,
+//! because its answer is a plan. A rule never looks at a store's name, a path or a disk.
+
+use super::{Binding, Dependency, Lineage, Node, NodeId, NodeRole, Refusal};
+use crate::capability::{ParentDelete, ParentWrite};
+use crate::engine::ContainerKey;
+use crate::error::{Error, ErrorKind, Result};
+
+impl Lineage {
+    /// Decides whether a container may be started from this volume.
+    ///
+    /// # Errors
+    /// [`ErrorKind::HasDependents`] while a child would see the writes; [`ErrorKind::InvalidArgument`] for what is not
+    /// a head; [`ErrorKind::NotFound`].
+    pub fn may_start(&self, id: NodeId) -> Result<()> {
+        self.may_change(id, "start", writes_show)
+    }
+
+    /// Decides whether the volume's content may be changed.
+    ///
+    /// # Errors
+    /// As [`Self::may_start`].
+    pub fn may_write(&self, id: NodeId) -> Result<()> {
+        self.may_change(id, "write to", writes_show)
+    }
+
+    /// Decides whether the container may get another head in place of this one, which is destroyed then.
+    ///
+    /// # Behavior
+    /// A child that would see the new content forbids it, and so does one that would be lost with the old head. One
+    /// whose store keeps the old head as a ghost does not.
+    ///
+    /// # Errors
+    /// As [`Self::may_start`].
+    pub fn may_restore_in_place(&self, id: NodeId) -> Result<()> {
+        self.may_change(id, "restore", |terms| writes_show(terms) || terms.delete == ParentDelete::Refused)
+    }
+
+    /// Decides whether the head may be replaced by a copy that depends on nobody; as for a restore.
+    ///
+    /// # Errors
+    /// As [`Self::may_restore_in_place`].
+    pub fn may_flatten(&self, id: NodeId) -> Result<()> {
+        self.may_change(id, "flatten", |terms| writes_show(terms) || terms.delete == ParentDelete::Refused)
+    }
+
+    /// Decides whether a container may get another name, with its snapshots and layers.
+    ///
+    /// # Behavior
+    /// Others that find any of its volumes by a path forbid it, and so do those that would see a write. Its own volumes
+    /// do not: see [`Self::bound_within`]. A container without a volume here may be renamed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::HasDependents`].
+    pub fn may_rename(&self, key: &ContainerKey) -> Result<()> {
+        let blockers = self.outsiders(key, |terms| {
+            terms.holds() && (terms.binding == Binding::Path || terms.write == ParentWrite::Forbidden)
+        });
+        if blockers.is_empty() {
+            return Ok(());
+        }
+        let subject =
+            self.head(key).map_or_else(|| key.name.to_string(), |head| head.display(self.lxcpath()));
+        Err(Refusal::of_dependents(self, "rename", subject, blockers).into())
+    }
+
+    /// Returns the container's volumes that find another of its volumes by a path, parents before children: their
+    /// places must be written anew when it is renamed.
+    #[must_use]
+    pub fn bound_within(&self, key: &ContainerKey) -> Vec<&Node> {
+        let bound = |position: &usize| {
+            let parent = self.parent[*position].filter(|(_, terms)| terms.binding == Binding::Path);
+            self.is_of(*position, key) && parent.is_some_and(|(parent, _)| self.is_of(parent, key))
+        };
+        self.at(self.upwards.iter().rev().copied().filter(bound).collect())
+    }
+
+    /// Decides whether a chain of dependencies may become longer by one child of `parent`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LimitExceeded`] naming the limit and what shortens the chain.
+    pub fn may_deepen(&self, parent: NodeId, max_depth: Option<u32>) -> Result<()> {
+        let depth = self.depth(parent) + 1;
+        match max_depth {
+            Some(limit) if depth > limit => {
+                let name = self.display(parent);
+                let why = format!("the chain would be {depth} deep and its store allows {limit}");
+                Err(Error::new(ErrorKind::LimitExceeded, format!("cannot build upon `{name}`: {why}"))
+                    .with_hint(format!(
+                        "`keiki flatten {name}` shortens the chain, `keiki clone` without `--snapshot` copies"
+                    )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn may_change(&self, id: NodeId, verb: &'static str, forbids: impl Fn(Dependency) -> bool) -> Result<()> {
+        let position = self.index.get(&id).copied();
+        let position = position
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("volume `{id}` is not recorded")))?;
+        let node = &self.nodes[position];
+        let subject = node.display(&self.lxcpath);
+        if node.role != NodeRole::Head {
+            return Err(immutable(verb, &subject, &node.role));
+        }
+        let children = self.children[position].iter().filter(|(_, terms)| forbids(*terms));
+        let blockers = self.nearest_named(children.map(|(child, _)| *child).collect());
+        if blockers.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::of_dependents(self, verb, subject, blockers).into())
+    }
+}
+
+fn writes_show(terms: Dependency) -> bool {
+    terms.write == ParentWrite::Forbidden
+}
+
+fn immutable(verb: &str, subject: &str, role: &NodeRole) -> Error {
+    let role = role.word();
+    Error::new(ErrorKind::InvalidArgument, format!("cannot {verb} `{subject}`: a {role} never changes"))
+        .with_hint(format!("`keiki clone {subject} NAME` makes a container from it"))
+}

@@ -1,1 +1,3 @@
 //! Every unsafe line of Keiki's own system calls, one wrapper a call.
+
+pub mod btrfs;

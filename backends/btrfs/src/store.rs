@@ -1,0 +1,189 @@
+//! [`BtrfsStore`]: the contract, signed. Thin: each verb is in a file of its own.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use keiki_core::capability::{
+    Availability, Capabilities, Cost, Durability, IdMapping, Live, ParentDelete, ParentWrite, Residence,
+    SnapshotStyle,
+};
+use keiki_core::context::Context;
+use keiki_core::mount_plan::{AttachMode, MountPlan, MountRecipe};
+use keiki_core::store::{
+    BackingStore, CloneJob, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence, Quota, Rename,
+    Resize, Snapshots, Usage,
+};
+use keiki_core::volume::{Placement, StoreKind, Volume, VolumeSource};
+use keiki_core::{Result, ResultExt};
+use keiki_sys::btrfs;
+use rustix::fs::{Mode, OFlags, open};
+
+use crate::{clone, create, destroy, exchange, list, spec, subvolume};
+
+/// Root filesystems as btrfs subvolumes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BtrfsStore;
+
+#[async_trait]
+impl BackingStore for BtrfsStore {
+    fn kind(&self) -> StoreKind {
+        StoreKind::new(spec::KIND)
+    }
+
+    fn capabilities(&self, _pool: &Pool) -> Result<Capabilities> {
+        Ok(Capabilities {
+            residence: Residence::Home,
+            snapshot_style: SnapshotStyle::Beside,
+            snapshot_cost: Cost::Constant,
+            snapshot_of_snapshot: true,
+            clone_cost: Cost::Constant,
+            clones_from: Vec::new(),
+            snapshot_clones_by: None,
+            parent_write: ParentWrite::Free,
+            parent_delete: ParentDelete::Independent,
+            // The snapshot itself is atomic even while the container runs.
+            live: Live::Consistent,
+            max_depth: None,
+            id_mapping: IdMapping::Mount,
+            durability: Durability::AfterSync,
+            block: false,
+            unprivileged: true,
+        })
+    }
+
+    async fn availability(&self, pool: &Pool) -> Availability {
+        match on_btrfs(&pool.path) {
+            Ok(true) => Availability::Ready,
+            Ok(false) => Availability::Unavailable {
+                reason: format!("`{}` is not on a btrfs file system", pool.path.display()),
+                remedy: "mount a btrfs there, or choose an lxcpath on one with `-P`".to_owned(),
+            },
+            Err(error) => Availability::Unavailable {
+                reason: error.full_message(),
+                remedy: format!("make the directory `{}`", pool.path.display()),
+            },
+        }
+    }
+
+    fn place(&self, placement: &Placement, _origin: Option<&Volume>) -> Result<VolumeSource> {
+        spec::place(placement)
+    }
+
+    async fn create(&self, context: &Context, volume: &Volume) -> Result<()> {
+        let volume = volume.clone();
+        context.run(move |context| create::create(context, &volume)).await
+    }
+
+    async fn destroy(&self, context: &Context, volume: &Volume) -> Result<Destroyed> {
+        let volume = volume.clone();
+        context.run(move |context| destroy::destroy(context, &volume)).await
+    }
+
+    async fn probe(&self, volume: &Volume) -> Result<Presence> {
+        let volume = volume.clone();
+        Context::default()
+            .run(move |_| subvolume::find(&volume)?.map_or(Ok(Presence::Absent), |at| at.presence()))
+            .await
+    }
+
+    async fn list(&self, pool: &Pool) -> Result<Vec<Found>> {
+        let path = pool.path.clone();
+        Context::default().run(move |_| list::list(&path)).await
+    }
+
+    async fn adopt(&self, context: &Context, volume: &Volume) -> Result<()> {
+        let volume = volume.clone();
+        context.run(move |context| create::adopt(context, &volume)).await
+    }
+
+    async fn attach(&self, context: &Context, volume: &Volume, mode: AttachMode) -> Result<MountPlan> {
+        let volume = volume.clone();
+        context
+            .run(move |_| {
+                let place = subvolume::require(&volume)?;
+                create::opened(&place)?;
+                Ok(MountPlan {
+                    recipe: MountRecipe::Directory { path: place.path },
+                    read_only: mode == AttachMode::ReadOnly,
+                })
+            })
+            .await
+    }
+
+    async fn detach(&self, _context: &Context, _volume: &Volume) -> Result<()> {
+        Ok(())
+    }
+
+    async fn usage(&self, context: &Context, volumes: &[Volume]) -> Result<Vec<Usage>> {
+        let volumes = volumes.to_vec();
+        context.run(move |_| list::usage(&volumes)).await
+    }
+
+    async fn sync_barrier(&self, context: &Context, volumes: &[Volume]) -> Result<()> {
+        let volumes = volumes.to_vec();
+        context.run(move |_| list::sync(&volumes)).await
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
+    }
+
+    fn clones(&self) -> Option<&dyn Clones> {
+        Some(self)
+    }
+
+    fn exchange(&self) -> Option<&dyn Exchange> {
+        Some(self)
+    }
+
+    fn rename(&self) -> Option<&dyn Rename> {
+        None
+    }
+
+    fn resize(&self) -> Option<&dyn Resize> {
+        None
+    }
+
+    fn quota(&self) -> Option<&dyn Quota> {
+        None
+    }
+
+    fn lineage_ops(&self) -> Option<&dyn LineageOps> {
+        None
+    }
+}
+
+#[async_trait]
+impl Snapshots for BtrfsStore {
+    async fn snapshot(&self, context: &Context, source: &Volume, target: &Volume) -> Result<()> {
+        let (source, target) = (source.clone(), target.clone());
+        context.run(move |context| clone::snapshot(context, &source, &target)).await
+    }
+}
+
+#[async_trait]
+impl Clones for BtrfsStore {
+    async fn clone_from(&self, context: &Context, source: &Volume, jobs: &[CloneJob]) -> Vec<Result<()>> {
+        let (from, work) = (source.clone(), jobs.to_vec());
+        match context.run(move |context| Ok(clone::clone_all(context, &from, &work))).await {
+            Ok(results) => results,
+            Err(error) => vec![Err(error)],
+        }
+    }
+}
+
+#[async_trait]
+impl Exchange for BtrfsStore {
+    async fn exchange(&self, context: &Context, a: &Volume, b: &Volume) -> Result<()> {
+        let (a, b) = (a.clone(), b.clone());
+        context.run(move |context| exchange::exchange(context, &a, &b)).await
+    }
+}
+
+fn on_btrfs(path: &Path) -> Result<bool> {
+    let shown = || format!("cannot look at `{}`", path.display());
+    let directory =
+        open(PathBuf::from(path), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    btrfs::is_btrfs(directory.or_err(shown)?.as_fd()).or_err(shown)
+}

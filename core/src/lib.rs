@@ -20,6 +20,7 @@ pub mod mount_plan;
 pub mod name;
 pub mod registry;
 pub mod store;
+pub mod tool;
 pub mod units;
 pub mod volume;
 

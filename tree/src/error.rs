@@ -51,9 +51,6 @@ pub enum TreeError {
         /// What the kernel said.
         errno: Errno,
     },
-    /// A worker thread could not be started.
-    #[error("cannot start a worker thread: {0}")]
-    Worker(io::Error),
 }
 
 impl TreeError {
@@ -66,7 +63,6 @@ impl TreeError {
                 io::ErrorKind::ResourceBusy
             }
             Self::ReflinkRefused { .. } => io::ErrorKind::Unsupported,
-            Self::Worker(error) => error.kind(),
         }
     }
 }

@@ -13,10 +13,13 @@
 
 mod copy;
 mod describe;
+mod entries;
 mod error;
 pub mod mark;
 mod measure;
 mod remove;
+mod walk;
+mod xattrs;
 
 pub use copy::{CopyOptions, CopyReport, Means, Progress, Reflink, copy_tree};
 pub use describe::{DescribeOptions, Description, Difference, Holes, TreeHash, describe_tree, hash_tree};

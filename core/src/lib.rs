@@ -18,6 +18,7 @@ pub mod error;
 pub mod lineage;
 pub mod mount_plan;
 pub mod name;
+pub mod reference;
 pub mod registry;
 pub mod store;
 pub mod tool;

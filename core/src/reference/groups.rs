@@ -1,0 +1,98 @@
+//! The optional verbs of the reference store.
+
+use async_trait::async_trait;
+
+use super::disk::{Base, Making, Verb};
+use super::{Group, ReferenceStore};
+use crate::capability::ParentWrite;
+use crate::context::Context;
+use crate::error::Result;
+use crate::store::{CloneJob, Clones, Exchange, LineageOps, Quota, Rename, Resize, Snapshots};
+use crate::units::Bytes;
+use crate::volume::{Volume, VolumeSource};
+
+impl ReferenceStore {
+    /// How a new volume hangs on its source, by what the store promises.
+    fn base(&self) -> Base {
+        let capabilities = &self.options.capabilities;
+        match (capabilities.clones_depend(), capabilities.parent_write) {
+            (false, _) => Base::Copied,
+            (true, ParentWrite::Free) => Base::Held,
+            (true, ParentWrite::Forbidden) => Base::Stacked,
+        }
+    }
+
+    fn check_source(&self, source: &Volume, verb: &str) -> Result<()> {
+        if !self.options.capabilities.snapshot_of_snapshot && self.disk.is_snapshot(source) {
+            return Err(self.unsupported(&format!("{verb} a snapshot")));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Snapshots for ReferenceStore {
+    async fn snapshot(&self, context: &Context, source: &Volume, target: &Volume) -> Result<()> {
+        if !self.has(Group::Snapshots) {
+            return Err(self.unsupported("make snapshots"));
+        }
+        self.check_source(source, "snapshot")?;
+        let making = Making::Snapshot(source.clone(), self.base());
+        self.disk.make(context, Verb::Snapshot, target, making).await
+    }
+}
+
+#[async_trait]
+impl Clones for ReferenceStore {
+    async fn clone_from(&self, context: &Context, source: &Volume, jobs: &[CloneJob]) -> Vec<Result<()>> {
+        let mut results = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let result = match self.check_source(source, "clone") {
+                Ok(()) => {
+                    let making = Making::Clone(source.clone(), self.base());
+                    self.disk.make(context, Verb::Clone, &job.target, making).await
+                }
+                Err(error) => Err(error),
+            };
+            results.push(result);
+        }
+        results
+    }
+}
+
+#[async_trait]
+impl Exchange for ReferenceStore {
+    async fn exchange(&self, context: &Context, a: &Volume, b: &Volume) -> Result<()> {
+        self.disk.exchange(context, a, b).await
+    }
+}
+
+#[async_trait]
+impl Rename for ReferenceStore {
+    async fn rename(&self, context: &Context, volume: &Volume, target: &VolumeSource) -> Result<()> {
+        self.disk.rename(context, volume, target).await
+    }
+}
+
+#[async_trait]
+impl Resize for ReferenceStore {
+    async fn resize(&self, context: &Context, volume: &Volume, size: Bytes) -> Result<Bytes> {
+        self.disk.limit(context, Verb::Resize, volume, Some(size)).await?;
+        Ok(size)
+    }
+}
+
+#[async_trait]
+impl Quota for ReferenceStore {
+    async fn set_quota(&self, context: &Context, volume: &Volume, limit: Option<Bytes>) -> Result<()> {
+        self.disk.limit(context, Verb::Quota, volume, limit).await
+    }
+}
+
+#[async_trait]
+impl LineageOps for ReferenceStore {
+    async fn flatten(&self, context: &Context, volume: &Volume, target: &Volume) -> Result<()> {
+        let making = Making::Clone(volume.clone(), Base::Copied);
+        self.disk.make(context, Verb::Flatten, target, making).await
+    }
+}

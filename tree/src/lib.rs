@@ -4,6 +4,7 @@
 //! - [`remove_tree`]: a whole tree, in parallel, whatever its depth and flags.
 //! - [`describe_tree`], [`hash_tree`]: what a tree holds, and one value that is equal for equal trees.
 //! - [`measure_tree`]: the space that a tree takes.
+//! - [`probe()`]: what a file system can do for us.
 //! - [`mark`]: the ownership mark on a directory.
 //!
 //! Every name is resolved against an open directory and never followed when it is a symbolic link, so no content of a
@@ -17,6 +18,7 @@ mod entries;
 mod error;
 pub mod mark;
 mod measure;
+mod probe;
 mod remove;
 mod walk;
 mod xattrs;
@@ -25,4 +27,5 @@ pub use copy::{CopyOptions, CopyReport, Means, Progress, Reflink, copy_tree};
 pub use describe::{DescribeOptions, Description, Difference, Holes, TreeHash, describe_tree, hash_tree};
 pub use error::{Result, TreeError};
 pub use measure::{TreeSize, measure_tree};
+pub use probe::{Abilities, probe};
 pub use remove::{RemoveOptions, remove_tree};

@@ -1,3 +1,4 @@
 //! Every unsafe line of Keiki's own system calls, one wrapper a call.
 
 pub mod btrfs;
+pub mod mount;

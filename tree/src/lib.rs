@@ -6,6 +6,7 @@
 //! - [`measure_tree`]: the space that a tree takes.
 //! - [`probe()`]: what a file system can do for us.
 //! - [`mark`]: the ownership mark on a directory.
+//! - [`RootMetadata`]: what a root directory alone carries.
 //!
 //! Every name is resolved against an open directory and never followed when it is a symbolic link, so no content of a
 //! tree can lead us out of it, and no path is too long. The crate knows nothing of containers and stores: `keiki-core`
@@ -20,6 +21,7 @@ pub mod mark;
 mod measure;
 mod probe;
 mod remove;
+mod root;
 mod walk;
 mod xattrs;
 
@@ -29,3 +31,4 @@ pub use error::{Result, TreeError};
 pub use measure::{TreeSize, measure_tree};
 pub use probe::{Abilities, probe};
 pub use remove::{RemoveOptions, remove_tree};
+pub use root::RootMetadata;

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::Bytes;
 
+mod execute;
+
+pub use execute::{Calls, execute, execute_by};
+
 /// Why a volume is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

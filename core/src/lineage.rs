@@ -417,7 +417,7 @@ impl Lineage {
         loop {
             position = self.parent[position].map(|(parent, _)| parent).or(self.origin[position])?;
             let node = &self.nodes[position];
-            if node.container != *key || node.role == NodeRole::Ghost {
+            if node.container != *key {
                 return Some(node);
             }
         }
@@ -504,3 +504,8 @@ fn damaged(message: String) -> Error {
     Error::new(ErrorKind::Corrupt, message)
         .with_hint("run `keiki check` to see what the catalogue and the disk disagree on")
 }
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

@@ -70,15 +70,20 @@ impl DestroyStep {
     pub fn describe(&self) -> String {
         let Self { role, name, action, cause, .. } = self;
         let word = role.word();
-        let why = match (action, cause) {
-            (Action::Defer, _) => ", keeping its data while others need it",
-            (Action::Destroy, Cause::Dependent) => ", which depends on it",
-            (Action::Destroy, Cause::Unneeded) => ", which nobody needs any more",
-            (Action::Destroy, Cause::Named | Cause::Snapshot) => "",
-        };
-        match role {
-            NodeRole::Head | NodeRole::Snapshot(_) => format!("destroy {word} `{name}`{why}"),
-            NodeRole::Layer | NodeRole::Ghost => format!("reclaim a {word} of `{name}`{why}"),
+        match (role, action) {
+            (NodeRole::Head | NodeRole::Snapshot(_), Action::Defer) => {
+                format!("destroy {word} `{name}`, keeping its data while others need it")
+            }
+            (NodeRole::Head | NodeRole::Snapshot(_), Action::Destroy) => match cause {
+                Cause::Dependent => format!("destroy {word} `{name}`, which depends on it"),
+                Cause::Named | Cause::Snapshot | Cause::Unneeded => format!("destroy {word} `{name}`"),
+            },
+            (NodeRole::Layer | NodeRole::Ghost, Action::Defer) => {
+                format!("keep a {word} of `{name}` while others need its data")
+            }
+            (NodeRole::Layer | NodeRole::Ghost, Action::Destroy) => {
+                format!("reclaim a {word} of `{name}` that nobody needs any more")
+            }
         }
     }
 }
@@ -103,17 +108,6 @@ impl Blocker {
         let node = &lineage.nodes[position];
         let name = node.display(&lineage.lxcpath);
         Self { volume: node.id, container: node.container.clone(), role: node.role.clone(), name, cause }
-    }
-
-    /// Returns what would take this one out of the way without destroying data that it shows.
-    pub(super) fn remedy(&self) -> Option<String> {
-        let name = &self.name;
-        match (self.cause, &self.role) {
-            (Cause::Dependent, NodeRole::Head) => {
-                Some(format!("`keiki flatten {name}` gives `{name}` data of its own"))
-            }
-            _ => None,
-        }
     }
 }
 
@@ -156,7 +150,7 @@ impl DestroyPlan {
 
     /// Returns the steps that reclaim layers and ghosts which nobody needs any more.
     pub fn reclaimed(&self) -> impl Iterator<Item = &DestroyStep> {
-        self.steps.iter().filter(|step| step.cause == Cause::Unneeded)
+        self.steps.iter().filter(|step| step.cause == Cause::Unneeded && step.action == Action::Destroy)
     }
 }
 
@@ -183,7 +177,7 @@ impl Lineage {
         let blockers = planner.blockers(scope);
         let steps = if blockers.is_empty() { planner.steps() } else { Vec::new() };
         let subjects: Vec<String> = targets.iter().map(|target| self.display_target(target)).collect();
-        let remedies = remedies(&subjects, &blockers, scope);
+        let remedies = self.destroy_remedies(targets, &blockers, scope);
         Ok(DestroyPlan { subjects, steps, blockers, remedies })
     }
 
@@ -194,17 +188,25 @@ impl Lineage {
         };
         node.map(|node| node.display(&self.lxcpath)).unwrap_or_default()
     }
-}
 
-fn remedies(subjects: &[String], blockers: &[Blocker], scope: DestroyScope) -> Vec<String> {
-    let mut remedies: Vec<String> = blockers.iter().filter_map(Blocker::remedy).collect();
-    let subjects = subjects.join(" ");
-    if !blockers.is_empty() && blockers.iter().all(|blocker| blocker.cause == Cause::Snapshot) {
-        remedies.push(format!("`keiki destroy --with-snapshots {subjects}` destroys its snapshots too"));
-    } else if !blockers.is_empty() && scope != DestroyScope::WithDependents {
-        remedies.push(format!("`keiki destroy --with-dependents {subjects}` destroys all of them"));
+    fn destroy_remedies(&self, targets: &[Target], blockers: &[Blocker], scope: DestroyScope) -> Vec<String> {
+        let mut remedies = self.flatten_remedies(blockers);
+        if blockers.is_empty() || scope == DestroyScope::WithDependents {
+            return remedies;
+        }
+        let (option, what) = match blockers.iter().all(|blocker| blocker.cause == Cause::Snapshot) {
+            true => ("--with-snapshots", "its snapshots too"),
+            false => ("--with-dependents", "all of them"),
+        };
+        remedies.extend(targets.iter().filter_map(|target| match target {
+            Target::Container(key) => {
+                let command = self.command(key, &format!("destroy {option} {}", key.name));
+                Some(format!("`{command}` destroys {what}"))
+            }
+            Target::Snapshot(..) => None,
+        }));
+        remedies
     }
-    remedies
 }
 
 /// What becomes of a volume, as far as it has been decided.
@@ -303,17 +305,38 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Decides every volume's fate, children before parents, in one pass.
+    /// Decides every volume's fate: once upwards, once downwards.
+    ///
+    /// Upwards, an unnamed volume goes when everybody who needs it goes. Downwards, the garbage that has nothing to do
+    /// with what was selected is put back: it is the business of whoever collects it.
     fn decide(&mut self) {
-        let below = self.below_selected();
         let lineage = self.lineage;
+        let mut touched = vec![false; self.cause.len()];
         for position in lineage.upwards.iter().copied() {
-            self.fate[position] = match self.cause[position] {
-                Some(_) => self.fate_of_selected(position),
-                None if self.is_unneeded(position, below[position]) => Fate::Goes,
-                None => Fate::Stays,
+            let is_selected = self.cause[position].is_some();
+            self.fate[position] = match is_selected {
+                true => self.fate_of_selected(position),
+                false => self.fate_of_other(position),
             };
+            let mut going = lineage.holders(position).filter(|(child, _)| self.fate[*child] == Fate::Goes);
+            touched[position] = is_selected || going.any(|(child, _)| touched[child]);
         }
+        for position in lineage.upwards.iter().rev().copied() {
+            let parent = lineage.parent[position].filter(|(_, terms)| terms.holds());
+            touched[position] |= parent.is_some_and(|(parent, _)| {
+                touched[parent] && (self.cause[parent].is_some() || self.fate[parent] == Fate::Goes)
+            });
+            if !touched[position] {
+                self.fate[position] = Fate::Stays;
+            }
+        }
+    }
+
+    fn fate_of_other(&self, position: usize) -> Fate {
+        let mut holders = self.lineage.holders(position);
+        let is_needed = self.lineage.nodes[position].role.is_named()
+            || holders.any(|(child, _)| self.fate[child] != Fate::Goes);
+        if is_needed { Fate::Stays } else { Fate::Goes }
     }
 
     fn fate_of_selected(&mut self, position: usize) -> Fate {
@@ -323,10 +346,7 @@ impl<'a> Planner<'a> {
             match terms.delete {
                 ParentDelete::Refused if stays => {
                     fate = Fate::Blocked;
-                    // Behind a blocked child stand its own blockers, which are known already.
-                    if self.fate[child] != Fate::Blocked {
-                        self.in_the_way.push(child);
-                    }
+                    self.in_the_way.push(child);
                 }
                 ParentDelete::Deferred if stays && fate == Fate::Goes => fate = Fate::Ghosted,
                 _ => {}
@@ -335,34 +355,8 @@ impl<'a> Planner<'a> {
         fate
     }
 
-    /// Whether a volume that nobody selected has no name and loses its last dependent, or never had one and hangs on a
-    /// selected volume.
-    fn is_unneeded(&self, position: usize, is_below_selected: bool) -> bool {
-        if self.lineage.nodes[position].role.is_named() {
-            return false;
-        }
-        let mut has_dependents = false;
-        for (child, _) in self.lineage.holders(position) {
-            has_dependents = true;
-            if self.fate[child] != Fate::Goes {
-                return false;
-            }
-        }
-        has_dependents || is_below_selected
-    }
-
-    fn below_selected(&self) -> Vec<bool> {
-        let mut below = vec![false; self.cause.len()];
-        for position in self.lineage.upwards.iter().rev().copied() {
-            let parent = self.lineage.parent[position].filter(|(_, terms)| terms.holds());
-            below[position] = parent.is_some_and(|(parent, _)| self.cause[parent].is_some() || below[parent]);
-        }
-        below
-    }
-
     fn blockers(&self, scope: DestroyScope) -> Vec<Blocker> {
-        let named = self.lineage.nearest_named(self.in_the_way.clone());
-        let dependents = named.into_iter().filter(|position| self.cause[*position].is_none());
+        let dependents = self.holding_back().into_iter();
         let dependents = dependents.map(|position| Blocker::new(self.lineage, position, Cause::Dependent));
         let is_unasked =
             |position: &usize| scope == DestroyScope::Only && self.cause[*position] == Some(Cause::Snapshot);
@@ -371,6 +365,27 @@ impl<'a> Planner<'a> {
         let snapshots =
             snapshots.into_iter().map(|position| Blocker::new(self.lineage, position, Cause::Snapshot));
         snapshots.chain(dependents).collect()
+    }
+
+    /// The named volumes that nobody selected and that hold what is in the way: behind a layer, a ghost, or a selected
+    /// volume that would have to stay as a ghost, stand those who need it.
+    fn holding_back(&self) -> Vec<usize> {
+        let mut named = Vec::new();
+        let mut seen = vec![false; self.cause.len()];
+        let mut pending = self.in_the_way.clone();
+        while let Some(position) = pending.pop() {
+            if std::mem::replace(&mut seen[position], true) {
+                continue;
+            }
+            if self.cause[position].is_none() && self.lineage.nodes[position].role.is_named() {
+                named.push(position);
+                continue;
+            }
+            let holders = self.lineage.holders(position).map(|(child, _)| child);
+            pending.extend(holders.filter(|child| self.fate[*child] != Fate::Goes));
+        }
+        named.sort_unstable();
+        named
     }
 
     fn steps(&self) -> Vec<DestroyStep> {

@@ -3,8 +3,9 @@
 
 use serde::Serialize;
 
-use super::Lineage;
 use super::destroy::{Blocker, Cause};
+use super::{Lineage, NodeRole};
+use crate::engine::ContainerKey;
 use crate::error::{Error, ErrorKind};
 
 /// Why something may not be done: every volume in the way, and what to run.
@@ -20,19 +21,47 @@ pub struct Refusal {
     pub remedies: Vec<String>,
 }
 
-impl Refusal {
+impl Lineage {
     /// Builds the refusal of `verb` for volumes that are in the way because they need data that would change.
-    pub(super) fn of_dependents(
-        lineage: &Lineage,
-        verb: &'static str,
-        subject: String,
-        blockers: Vec<usize>,
-    ) -> Self {
-        let blockers: Vec<Blocker> =
-            blockers.into_iter().map(|position| Blocker::new(lineage, position, Cause::Dependent)).collect();
-        let mut remedies: Vec<String> = blockers.iter().filter_map(Blocker::remedy).collect();
-        remedies.push(format!("`keiki clone {subject} NAME` makes another container to work in"));
-        Self { verb, subject, blockers, remedies }
+    pub(super) fn refusal(&self, verb: &'static str, key: &ContainerKey, blockers: &[usize]) -> Refusal {
+        let blocker = |position: &usize| Blocker::new(self, *position, Cause::Dependent);
+        let blockers: Vec<Blocker> = blockers.iter().map(blocker).collect();
+        let mut remedies = self.flatten_remedies(&blockers);
+        let name = &key.name;
+        match verb {
+            "start" | "write to" => {
+                let command = self.command(key, &format!("clone {name} NEW"));
+                remedies.push(format!("`{command}` makes another container to work in"));
+            }
+            "restore" => {
+                let command = self.command(key, &format!("snapshot restore {name} SNAPSHOT --as NEW"));
+                remedies.push(format!("`{command}` makes a new container of it"));
+            }
+            _ => {}
+        }
+        let subject = self.head(key).map_or_else(|| name.to_string(), |head| head.display(&self.lxcpath));
+        Refusal { verb, subject, blockers, remedies }
+    }
+
+    /// Returns what takes blockers out of the way without destroying what they show.
+    pub(super) fn flatten_remedies(&self, blockers: &[Blocker]) -> Vec<String> {
+        let dependents = blockers.iter().filter(|blocker| blocker.cause == Cause::Dependent);
+        let heads = dependents.filter(|blocker| blocker.role == NodeRole::Head);
+        heads
+            .map(|blocker| {
+                let Blocker { container, name, .. } = blocker;
+                let command = self.command(container, &format!("flatten {}", container.name));
+                format!("`{command}` gives `{name}` data of its own")
+            })
+            .collect()
+    }
+
+    /// Returns a command about a container as a user seated in our lxcpath must write it.
+    pub(super) fn command(&self, key: &ContainerKey, words: &str) -> String {
+        if key.lxcpath == self.lxcpath {
+            return format!("keiki {words}");
+        }
+        format!("keiki --lxcpath {} {words}", key.lxcpath.display())
     }
 }
 

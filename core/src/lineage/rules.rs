@@ -3,7 +3,7 @@
 //! Each rule is a method of [`Lineage`] that returns `Ok` or says who is in the way. Destroying has a file of its own,
 //! because its answer is a plan. A rule never looks at a store's name, a path or a disk.
 
-use super::{Binding, Dependency, Lineage, Node, NodeId, NodeRole, Refusal};
+use super::{Binding, Dependency, Lineage, Node, NodeId, NodeRole};
 use crate::capability::{ParentDelete, ParentWrite};
 use crate::engine::ContainerKey;
 use crate::error::{Error, ErrorKind, Result};
@@ -61,9 +61,7 @@ impl Lineage {
         if blockers.is_empty() {
             return Ok(());
         }
-        let subject =
-            self.head(key).map_or_else(|| key.name.to_string(), |head| head.display(self.lxcpath()));
-        Err(Refusal::of_dependents(self, "rename", subject, blockers).into())
+        Err(self.refusal("rename", key, &blockers).into())
     }
 
     /// Returns the container's volumes that find another of its volumes by a path, parents before children: their
@@ -101,25 +99,32 @@ impl Lineage {
         let position = position
             .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("volume `{id}` is not recorded")))?;
         let node = &self.nodes[position];
-        let subject = node.display(&self.lxcpath);
         if node.role != NodeRole::Head {
-            return Err(immutable(verb, &subject, &node.role));
+            return Err(self.immutable(verb, node));
         }
         let children = self.children[position].iter().filter(|(_, terms)| forbids(*terms));
         let blockers = self.nearest_named(children.map(|(child, _)| *child).collect());
         if blockers.is_empty() {
             return Ok(());
         }
-        Err(Refusal::of_dependents(self, verb, subject, blockers).into())
+        Err(self.refusal(verb, &node.container, &blockers).into())
+    }
+
+    fn immutable(&self, verb: &str, node: &Node) -> Error {
+        let (subject, word) = (node.display(&self.lxcpath), node.role.word());
+        let message = format!("cannot {verb} `{subject}`: a {word} never changes");
+        let error = Error::new(ErrorKind::InvalidArgument, message);
+        match &node.role {
+            NodeRole::Snapshot(name) => {
+                let key = &node.container;
+                let command = self.command(key, &format!("clone {}@{name} NEW", key.name));
+                error.with_hint(format!("`{command}` makes a container from it"))
+            }
+            NodeRole::Head | NodeRole::Layer | NodeRole::Ghost => error,
+        }
     }
 }
 
 fn writes_show(terms: Dependency) -> bool {
     terms.write == ParentWrite::Forbidden
-}
-
-fn immutable(verb: &str, subject: &str, role: &NodeRole) -> Error {
-    let role = role.word();
-    Error::new(ErrorKind::InvalidArgument, format!("cannot {verb} `{subject}`: a {role} never changes"))
-        .with_hint(format!("`keiki clone {subject} NAME` makes a container from it"))
 }

@@ -153,7 +153,7 @@ fn parse_pairs(file: &'static str, content: &[u8]) -> Result<Vec<ContainerKey>> 
 fn parse_path(line: &[u8]) -> Option<PathBuf> {
     let path = Path::new(OsStr::from_bytes(line));
     let is_plain = path.is_absolute()
-        && !line.iter().any(|byte| *byte == 0 || *byte == b'\r')
+        && !line.iter().any(u8::is_ascii_control)
         && !path.components().any(|component| component == Component::ParentDir);
     is_plain.then(|| path.components().collect())
 }

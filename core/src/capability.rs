@@ -5,12 +5,12 @@
 //! written here: the presence of the optional group in [`BackingStore`](crate::store::BackingStore) says it, so a flag
 //! cannot lie. The conformance kit proves every promise and every refusal.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::volume::StoreKind;
 
 /// How the price of an operation grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cost {
     /// It does not grow with the data.
@@ -32,7 +32,7 @@ pub enum SnapshotStyle {
 }
 
 /// What a write to the parent does to those whose data needs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ParentWrite {
     /// Nothing: children keep what they saw.
@@ -42,7 +42,7 @@ pub enum ParentWrite {
 }
 
 /// What destroying a parent means while children exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ParentDelete {
     /// Children are independent; there is no dependency at all.

@@ -27,7 +27,7 @@ mod refusal;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::capability::{Capabilities, ParentDelete, ParentWrite, Residence};
 use crate::engine::ContainerKey;
@@ -108,7 +108,7 @@ impl Node {
 }
 
 /// What a dependency means for the parent; decided by the child's store when the child was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Dependency {
     /// What a write to the parent does to the child.
     pub write: ParentWrite,
@@ -119,7 +119,7 @@ pub struct Dependency {
 }
 
 /// How a child finds its parent's data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Binding {
     /// By a path: the parent's home may not be renamed.
@@ -149,7 +149,7 @@ impl Dependency {
 }
 
 /// What an edge says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EdgeKind {
     /// The child's data needs the parent's.
@@ -159,7 +159,7 @@ pub enum EdgeKind {
 }
 
 /// One edge. A child has at most one dependency and at most one provenance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Edge {
     /// What came from it.
     pub child: NodeId,

@@ -144,6 +144,29 @@ impl VolumeSource {
     pub fn location(&self) -> &str {
         &self.location
     }
+
+    /// Returns the paths that a location of absolute paths names, as stores that live in homes write it.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.location.split(':').map(Path::new).filter(|path| path.is_absolute())
+    }
+
+    /// Returns where the volume is after its home was renamed from `from` to `to`: every path at or below `from`, in a
+    /// location that is a list of paths, is moved. Only for stores whose objects live in homes.
+    ///
+    /// # Errors
+    /// As [`Self::new`]: `to` may hold what no location can.
+    pub fn relocated(&self, from: &Path, to: &Path) -> Result<Self> {
+        let moved: Vec<String> = self
+            .location
+            .split(':')
+            .map(|part| match Path::new(part).strip_prefix(from) {
+                Ok(rest) if rest.as_os_str().is_empty() => to.display().to_string(),
+                Ok(rest) => to.join(rest).display().to_string(),
+                Err(_) => part.to_owned(),
+            })
+            .collect();
+        Self::new(self.kind.clone(), moved.join(":"))
+    }
 }
 
 impl fmt::Display for VolumeSource {
@@ -250,6 +273,13 @@ mod tests {
         for bad in ["/a/b", "dir:", ":x", "", "dir:/a\nlxc.hook.start = x", "/a:b"] {
             assert!(bad.parse::<VolumeSource>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn relocation_moves_whole_components_and_nothing_that_merely_begins_alike() {
+        let source: VolumeSource = "overlay:/p/ab/rootfs:/p/a/rootfs:/p/a/overlay/delta".parse().unwrap();
+        let moved = source.relocated(Path::new("/p/a"), Path::new("/p/new")).unwrap();
+        assert_eq!(moved.to_string(), "overlay:/p/ab/rootfs:/p/new/rootfs:/p/new/overlay/delta");
     }
 
     #[test]

@@ -22,7 +22,9 @@ fn main() -> io::Result<()> {
             Ok(())
         }
         ["make", path, entries] => make(Path::new(path), entries.parse().map_err(io::Error::other)?),
-        _ => Err(io::Error::other("usage: tree copy|copy-bytes FROM TO | remove PATH | hash PATH | make PATH ENTRIES")),
+        _ => Err(io::Error::other(
+            "usage: tree copy|copy-bytes FROM TO | remove PATH | hash PATH | make PATH ENTRIES",
+        )),
     }
 }
 

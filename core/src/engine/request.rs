@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::capability::Cost;
 use crate::context::Context;
@@ -17,7 +17,7 @@ use crate::registry::StoreChoice;
 use crate::volume::{Properties, StoreKind, Volume};
 
 /// Which container: a name within an lxcpath.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ContainerKey {
     /// The absolute directory that holds containers; canonical, without a trailing slash.
     pub lxcpath: PathBuf,
@@ -30,6 +30,12 @@ impl ContainerKey {
     #[must_use]
     pub fn home(&self) -> PathBuf {
         self.lxcpath.join(self.name.as_str())
+    }
+
+    /// Returns how a user seated in `lxcpath` names it: the bare name, with the lxcpath in front when it is another one.
+    #[must_use]
+    pub fn display(&self, lxcpath: &Path) -> String {
+        if self.lxcpath == lxcpath { self.name.to_string() } else { self.home().display().to_string() }
     }
 
     /// Returns the directory of one of its snapshots.
@@ -80,6 +86,8 @@ pub enum CloneMode {
 pub enum Identity {
     /// A new host name (the clone's) and new hardware addresses.
     Fresh,
+    /// A new host name; hardware addresses stay: the same machine under another name.
+    Renamed,
     /// Everything as in the source.
     Kept,
 }

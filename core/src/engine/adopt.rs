@@ -1,0 +1,254 @@
+//! Takes containers and snapshots that LXC made into the catalogue, at the first operation that changes them or builds upon
+//! them. Nothing of theirs is altered but the ownership marks.
+//!
+//! Adoption reaches as far as lineage does: a container comes with those it stacks upon and those that stack upon it, because
+//! rules about it cannot be decided otherwise. It needs no intent: marks without rows are replaced by the next try.
+
+use std::collections::BTreeSet;
+
+use super::catalogue::journal as rows;
+use super::catalogue::{ContainerRow, PlacedRole, VolumeRow};
+use super::discover::{Discovered, DiscoveredSnapshot, no_container};
+use super::locks::Hold;
+use super::request::ContainerKey;
+use super::{Engine, home, now, relations};
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lineage::lxc_files::LxcSnapshots;
+use crate::lineage::{Edge, NodeRole};
+use crate::volume::{Volume, VolumeId, VolumeSource};
+
+impl Engine {
+    /// Makes sure that containers, their snapshots, and whatever LXC related to them are in the catalogue, and that
+    /// nothing is there that other hands destroyed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] for a container that is not there.
+    pub(super) fn know(&self, context: &Context, keys: &[ContainerKey]) -> Result<()> {
+        self.catalogue.require_writable()?;
+        self.recover()?;
+        let mut pending: Vec<ContainerKey> = keys.to_vec();
+        let mut met: BTreeSet<ContainerKey> = BTreeSet::new();
+        // Parents first: a child's edge needs its parent's row.
+        let mut order: Vec<Discovered> = Vec::new();
+        while let Some(key) = pending.pop() {
+            if !met.insert(key.clone()) {
+                continue;
+            }
+            let required = keys.contains(&key);
+            if !self.look_at(&key, required, &mut order, &mut pending)? {
+                self.forget(&key)?;
+            }
+        }
+        while !order.is_empty() {
+            let before = order.len();
+            let mut later = Vec::new();
+            for found in order {
+                let waits = match &found.parent {
+                    Some(parent) => self.catalogue.container(parent)?.is_none() && met.contains(parent),
+                    None => false,
+                };
+                if waits {
+                    later.push(found);
+                } else {
+                    self.adopt_container(context, &found)?;
+                }
+            }
+            if later.len() == before {
+                return Err(relations_in_a_circle(&later));
+            }
+            order = later;
+        }
+        keys.iter().try_for_each(|key| self.adopt_snapshots(context, key))
+    }
+
+    /// Decides what a name is; returns whether it is there at all.
+    fn look_at(
+        &self,
+        key: &ContainerKey,
+        required: bool,
+        order: &mut Vec<Discovered>,
+        pending: &mut Vec<ContainerKey>,
+    ) -> Result<bool> {
+        if let Some((_, operation, owner)) = self.catalogue.reservation(key)? {
+            return Err(Error::new(ErrorKind::Busy, format!("container `{}` is being made", key.name))
+                .with_context("holder", format!("{owner}, {operation}")));
+        }
+        let known = self.catalogue.container(key)?;
+        if !home::exists(&key.home())? {
+            return if required { self.forget(key).and(Err(no_container(key))) } else { Ok(false) };
+        }
+        if known.is_none() {
+            match self.discover(key)? {
+                Some(found) => {
+                    pending.extend(found.parent.clone());
+                    order.push(found);
+                }
+                None if required => return Err(no_container(key)),
+                None => return Ok(true),
+            }
+        }
+        if let LxcSnapshots::Pairs(children) = relations::read_snapshots(key)? {
+            for child in children {
+                if self.catalogue.container(&child)?.is_none() {
+                    pending.push(child);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes the rows of a container whose home is gone, when its volumes lived in it.
+    fn forget(&self, key: &ContainerKey) -> Result<()> {
+        let volumes = self.catalogue.volumes_of(key)?;
+        if self.catalogue.container(key)?.is_none() {
+            return Ok(());
+        }
+        for row in &volumes {
+            if !self.lives_in_home(&row.volume, key)? {
+                return Err(Error::new(
+                    ErrorKind::Corrupt,
+                    format!(
+                        "the directory of container `{}` is gone, its volume `{}` is not",
+                        key.name, row.volume.source
+                    ),
+                )
+                .with_hint("`keiki check` shows it, `keiki check --repair` makes the directory anew"));
+            }
+        }
+        self.catalogue.write(|db| {
+            volumes.iter().try_for_each(|row| rows::drop_volume(db, row.volume.id))?;
+            rows::drop_container(db, key)
+        })
+    }
+
+    /// Returns whether a volume's objects are below its container's home.
+    pub(super) fn lives_in_home(&self, volume: &Volume, key: &ContainerKey) -> Result<bool> {
+        let store = self.store_of(volume)?;
+        let capabilities = self.capabilities(store.as_ref(), &key.lxcpath, Some(volume))?;
+        Ok(capabilities.residence == crate::capability::Residence::Home)
+    }
+
+    fn adopt_container(&self, context: &Context, found: &Discovered) -> Result<()> {
+        let key = &found.key;
+        let _held = self.locks.take(context, &[(key, Hold::Exclusive)], "adopt")?;
+        if self.catalogue.container(key)?.is_some() {
+            return Ok(());
+        }
+        let source = found.source.clone().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unsupported,
+                format!("the rootfs of container `{}` belongs to no store here", key.name),
+            )
+            .with_hint(format!("look at lxc.rootfs.path in `{}`", key.home().join("config").display()))
+        })?;
+        let volume = self.adopt_volume(context, key, source)?;
+        context.step("adopt.home")?;
+        home::write_mark(&key.home(), volume.id)?;
+        let edges = self.edges_of_adopted(key, &volume, found.parent.as_ref())?;
+        let container = ContainerRow { key: key.clone(), home_id: volume.id, created: None };
+        let row = VolumeRow {
+            volume,
+            container: key.clone(),
+            role: NodeRole::Head,
+            placed: PlacedRole::Head,
+            created: Some(now()),
+        };
+        context.step("adopt.record")?;
+        self.catalogue.write(|db| {
+            rows::put_container(db, &container)?;
+            rows::put_volume(db, &row)?;
+            edges.iter().try_for_each(|edge| rows::put_edge(db, edge))
+        })
+    }
+
+    /// Adopts the snapshots of a container that are not in the catalogue, and forgets those that are gone.
+    fn adopt_snapshots(&self, context: &Context, key: &ContainerKey) -> Result<()> {
+        let known = self.catalogue.volumes_of(key)?;
+        let found = self.discover_snapshots(key)?;
+        for row in &known {
+            if let NodeRole::Snapshot(name) = &row.role
+                && !found.iter().any(|snapshot| snapshot.name == *name)
+                && !home::exists(&key.snapshot_home(name))?
+                && self.lives_in_home(&row.volume, key)?
+            {
+                self.catalogue.write(|db| rows::drop_volume(db, row.volume.id))?;
+            }
+        }
+        for snapshot in found {
+            let role = NodeRole::Snapshot(snapshot.name.clone());
+            if !known.iter().any(|row| row.role == role) {
+                self.adopt_snapshot(context, key, &snapshot)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn adopt_snapshot(
+        &self,
+        context: &Context,
+        key: &ContainerKey,
+        found: &DiscoveredSnapshot,
+    ) -> Result<()> {
+        // One that no store understands is left to LXC's tools.
+        let Some(source) = found.source.clone() else { return Ok(()) };
+        let volume = self.adopt_volume(context, key, source)?;
+        home::write_mark(&key.snapshot_home(&found.name), volume.id)?;
+        let parent = match self.catalogue.volumes_of(key)?.into_iter().find(|row| row.role == NodeRole::Head)
+        {
+            Some(head) => head.volume.id,
+            None => return Err(no_container(key)),
+        };
+        let edge = Edge::provenance(volume.id, parent);
+        let row = VolumeRow {
+            volume,
+            container: key.clone(),
+            role: NodeRole::Snapshot(found.name.clone()),
+            placed: PlacedRole::Snapshot,
+            created: found.created,
+        };
+        self.catalogue.write(|db| {
+            rows::put_volume(db, &row)?;
+            rows::put_edge(db, &edge)
+        })
+    }
+
+    fn adopt_volume(&self, context: &Context, key: &ContainerKey, source: VolumeSource) -> Result<Volume> {
+        let volume = Volume::new(VolumeId::generate(), source);
+        let store = self.store_of(&volume)?;
+        context.step("adopt.volume")?;
+        self.wait(store.adopt(context, &volume)).map_err(|error| {
+            error.while_doing(format!("cannot take over container `{}` from LXC", key.name))
+        })?;
+        Ok(volume)
+    }
+
+    fn edges_of_adopted(
+        &self,
+        key: &ContainerKey,
+        volume: &Volume,
+        parent: Option<&ContainerKey>,
+    ) -> Result<Vec<Edge>> {
+        let Some(parent) = parent else { return Ok(Vec::new()) };
+        let rows = self.catalogue.volumes_of(parent)?;
+        // The one whose files it names: the head, or a layer or snapshot of the parent.
+        let uses = |row: &&VolumeRow| {
+            let own: Vec<_> =
+                row.volume.source.paths().filter(|path| path.starts_with(parent.home())).collect();
+            volume.source.paths().any(|path| own.contains(&path))
+        };
+        let Some(row) = rows.iter().find(uses).or_else(|| rows.iter().find(|row| row.role == NodeRole::Head))
+        else {
+            return Ok(Vec::new());
+        };
+        let store = self.store_of(volume)?;
+        let capabilities = self.capabilities(store.as_ref(), &key.lxcpath, Some(volume))?;
+        Ok(vec![Edge::of_clone(volume.id, row.volume.id, &capabilities)])
+    }
+}
+
+fn relations_in_a_circle(found: &[Discovered]) -> Error {
+    let names: Vec<&str> = found.iter().map(|found| found.key.name.as_str()).collect();
+    Error::new(ErrorKind::Corrupt, format!("the relations of {} lead in a circle", names.join(", ")))
+        .with_hint("look at the files lxc_rdepends in their directories")
+}

@@ -1,0 +1,307 @@
+//! Answers: what there is, who depends on whom, how to mount it. Nothing here writes, runs a tool or mounts; the catalogue and one
+//! listing of the lxcpath say it all.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::catalogue::{ContainerRow, Neighbourhood, VolumeRow};
+use super::discover::{Discovered, no_container};
+use super::locks::{Held, Hold};
+use super::request::{ContainerKey, ContainerRecord, SnapshotRecord};
+use super::{Engine, home, relations};
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lineage::lxc_files::LxcSnapshots;
+use crate::lineage::{Lineage, NodeRole};
+use crate::mount_plan::{AttachMode, MountPlan};
+use crate::name::SnapshotName;
+use crate::store::Usage;
+use crate::volume::{Volume, VolumeId};
+
+/// The permission to start a container; nobody else changes it until this is dropped.
+#[derive(Debug)]
+pub struct StartPermit {
+    _held: Held,
+}
+
+impl Engine {
+    /// Returns the containers of an lxcpath, sorted by name, with those of LXC that are not adopted yet.
+    ///
+    /// # Errors
+    /// When the catalogue or the lxcpath cannot be read, or a config of LXC is not one.
+    pub fn containers(&self, lxcpath: &Path) -> Result<Vec<ContainerRecord>> {
+        let mut known: HashMap<String, ContainerRow> = HashMap::new();
+        for row in self.catalogue.containers(lxcpath)? {
+            known.insert(row.key.name.to_string(), row);
+        }
+        let (rows, _, lineage) = self.catalogue.lineage(lxcpath)?;
+        let volumes = by_container(&rows);
+        let mut records = Vec::with_capacity(known.len());
+        for name in self.names_below(lxcpath)? {
+            let key = ContainerKey { lxcpath: lxcpath.to_owned(), name };
+            match known.get(key.name.as_str()) {
+                Some(row) => {
+                    records.push(record(row, volumes.get(&key).map_or(&[][..], Vec::as_slice), &lineage))
+                }
+                None => records.extend(self.discover(&key)?.map(|found| self.record_of(&found)).transpose()?),
+            }
+        }
+        Ok(records)
+    }
+
+    /// Returns one container.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub fn container(&self, key: &ContainerKey) -> Result<ContainerRecord> {
+        match self.catalogue.container(key)? {
+            Some(row) if home::exists(&key.home())? => {
+                let ancestry = self.ancestry(key, Neighbourhood::Whole)?;
+                let own: Vec<&VolumeRow> =
+                    ancestry.rows.values().filter(|row| row.container == *key).collect();
+                Ok(record(&row, &own, &ancestry.lineage))
+            }
+            _ => self.record_of(&self.discover(key)?.ok_or_else(|| no_container(key))?),
+        }
+    }
+
+    fn record_of(&self, found: &Discovered) -> Result<ContainerRecord> {
+        let key = &found.key;
+        let dependents = match relations::read_snapshots(key)? {
+            LxcSnapshots::Pairs(keys) => keys.iter().map(|child| child.display(&key.lxcpath)).collect(),
+            LxcSnapshots::Count(count) => vec![format!("({count} of an old LXC)")],
+        };
+        Ok(ContainerRecord {
+            key: key.clone(),
+            store: found.source.as_ref().map(|source| source.kind().clone()),
+            volume: found.source.clone().map(|source| Volume::new(VolumeId::generate(), source)),
+            origin: found.parent.as_ref().map(|parent| parent.display(&key.lxcpath)),
+            dependents,
+            snapshots: self.discover_snapshots(key)?.into_iter().map(|snapshot| snapshot.name).collect(),
+            created: None,
+            adopted: false,
+        })
+    }
+
+    /// Returns the snapshots of a container, in the order in which they were taken.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub fn snapshots(&self, key: &ContainerKey) -> Result<Vec<SnapshotRecord>> {
+        if !home::exists(&key.home())? {
+            return Err(no_container(key));
+        }
+        let ancestry = self.ancestry(key, Neighbourhood::Whole)?;
+        let mut records = Vec::new();
+        for row in ancestry.rows.values().filter(|row| row.container == *key) {
+            if let NodeRole::Snapshot(name) = &row.role {
+                let needs = ancestry.lineage.named_dependents(row.volume.id);
+                records.push(SnapshotRecord {
+                    name: name.clone(),
+                    created: row.created,
+                    comment: comment(key, name)?,
+                    volume: row.volume.clone(),
+                    dependents: needs.iter().map(|node| node.display(&key.lxcpath)).collect(),
+                });
+            }
+        }
+        for found in self.discover_snapshots(key)? {
+            let (Some(source), false) =
+                (found.source, records.iter().any(|record| record.name == found.name))
+            else {
+                continue;
+            };
+            records.push(SnapshotRecord {
+                comment: comment(key, &found.name)?,
+                name: found.name,
+                created: found.created,
+                volume: Volume::new(VolumeId::generate(), source),
+                dependents: Vec::new(),
+            });
+        }
+        records.sort_by(|a, b| (a.created, a.volume.id, &a.name).cmp(&(b.created, b.volume.id, &b.name)));
+        Ok(records)
+    }
+
+    /// Returns the whole family graph, named as seen from `lxcpath`.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub fn lineage(&self, lxcpath: &Path) -> Result<Lineage> {
+        Ok(self.catalogue.lineage(lxcpath)?.2)
+    }
+
+    /// Measures containers, in order; one bulk question a store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], and what the store says.
+    pub fn usage(&self, context: &Context, keys: &[ContainerKey]) -> Result<Vec<Usage>> {
+        let mut by_kind: HashMap<_, (Vec<usize>, Vec<Volume>)> = HashMap::new();
+        for (index, key) in keys.iter().enumerate() {
+            let volume = self.head_volume(key)?;
+            let (indices, volumes) = by_kind.entry(volume.kind().clone()).or_default();
+            indices.push(index);
+            volumes.push(volume);
+        }
+        let mut usages = vec![Usage::default(); keys.len()];
+        for (kind, (indices, volumes)) in by_kind {
+            let measured = self.wait(self.store(&kind)?.usage(context, &volumes))?;
+            indices.into_iter().zip(measured).for_each(|(index, usage)| usages[index] = usage);
+        }
+        Ok(usages)
+    }
+
+    /// Decides whether a container may be started, and keeps others from changing it until the permit is dropped.
+    /// Writes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::HasDependents`] while others would see its writes; [`ErrorKind::NotFound`]; [`ErrorKind::Busy`].
+    pub fn permit_start(&self, key: &ContainerKey) -> Result<StartPermit> {
+        let context = Context::default();
+        if self.catalogue.obstacle().is_none() {
+            self.recover()?;
+        }
+        let held = self.locks.take(&context, &[(key, Hold::Exclusive)], "start")?;
+        if !home::exists(&key.home())? {
+            return Err(no_container(key));
+        }
+        let ancestry = self.ancestry(key, Neighbourhood::Whole)?;
+        if let Some(head) = ancestry.lineage.head(key) {
+            ancestry.lineage.may_start(head.id)?;
+        } else if self.discover(key)?.is_none() {
+            return Err(no_container(key));
+        }
+        self.refuse_unknown_dependents(key)?;
+        Ok(StartPermit { _held: held })
+    }
+
+    /// Refuses while a clone that LXC made, and that nobody adopted yet, stacks upon the container.
+    fn refuse_unknown_dependents(&self, key: &ContainerKey) -> Result<()> {
+        let LxcSnapshots::Pairs(children) = relations::read_snapshots(key)? else { return Ok(()) };
+        let mut names = Vec::new();
+        for child in children {
+            if self.catalogue.container(&child)?.is_none()
+                && self.discover(&child)?.is_some_and(|found| found.parent.as_ref() == Some(key))
+            {
+                names.push(child.display(&key.lxcpath));
+            }
+        }
+        if names.is_empty() {
+            return Ok(());
+        }
+        let all = names.join(", ");
+        let name = &key.name;
+        Err(Error::new(
+            ErrorKind::HasDependents,
+            format!("cannot start `{name}`: its data is needed by {all}"),
+        )
+        .with_context("dependents", all)
+        .with_hint(format!("`keiki clone {name} NAME` makes another container to work in")))
+    }
+
+    /// Returns how to mount a container's head.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], and what the store says.
+    pub fn attach(&self, context: &Context, key: &ContainerKey, mode: AttachMode) -> Result<MountPlan> {
+        let volume = self.head_volume(key)?;
+        self.wait(self.store_of(&volume)?.attach(context, &volume, mode))
+    }
+
+    /// Undoes what [`Self::attach`] activated.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn detach(&self, context: &Context, key: &ContainerKey) -> Result<()> {
+        let volume = self.head_volume(key)?;
+        self.wait(self.store_of(&volume)?.detach(context, &volume))
+    }
+
+    fn head_volume(&self, key: &ContainerKey) -> Result<Volume> {
+        let rows = self.catalogue.volumes_of(key)?;
+        if let Some(row) = rows.into_iter().find(|row| row.role == NodeRole::Head) {
+            return Ok(row.volume);
+        }
+        let found = self.discover(key)?.ok_or_else(|| no_container(key))?;
+        let source = found.source.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unsupported,
+                format!("the rootfs of container `{}` belongs to no store here", key.name),
+            )
+            .with_hint(format!("look at lxc.rootfs.path in `{}`", key.home().join("config").display()))
+        })?;
+        Ok(Volume::new(VolumeId::generate(), source))
+    }
+
+    /// Returns a container's configuration as it is on disk.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub fn read_config(&self, key: &ContainerKey) -> Result<Vec<u8>> {
+        self.read_config_of(key, None)
+    }
+
+    pub(super) fn read_config_of(
+        &self,
+        key: &ContainerKey,
+        snapshot: Option<&SnapshotName>,
+    ) -> Result<Vec<u8>> {
+        let home = snapshot.map_or_else(|| key.home(), |name| key.snapshot_home(name));
+        home::read_file(&home.join("config"))?.ok_or_else(|| no_container(key))
+    }
+
+    /// Replaces a container's configuration: the old one or the new one is there at every moment.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Busy`]; `InvalidArgument` with the place for text that is not LXC
+    /// configuration.
+    pub fn replace_config(&self, key: &ContainerKey, config: &[u8]) -> Result<()> {
+        let context = Context::default();
+        let path = key.home().join("config");
+        self.editor.rootfs(config, &path)?;
+        let _held = self.locks.take(&context, &[(key, Hold::Exclusive)], "config")?;
+        if !home::exists(&path)? {
+            return Err(no_container(key));
+        }
+        home::replace_file(&path, config)
+    }
+}
+
+fn by_container(rows: &[VolumeRow]) -> HashMap<ContainerKey, Vec<&VolumeRow>> {
+    let mut map: HashMap<ContainerKey, Vec<&VolumeRow>> = HashMap::new();
+    for row in rows {
+        map.entry(row.container.clone()).or_default().push(row);
+    }
+    map
+}
+
+fn record(row: &ContainerRow, own: &[&VolumeRow], lineage: &Lineage) -> ContainerRecord {
+    let key = &row.key;
+    let head = own.iter().find(|row| row.role == NodeRole::Head);
+    let mut snapshots: Vec<(Option<u64>, VolumeId, SnapshotName)> = own
+        .iter()
+        .filter_map(|row| match &row.role {
+            NodeRole::Snapshot(name) => Some((row.created, row.volume.id, name.clone())),
+            _ => None,
+        })
+        .collect();
+    snapshots.sort();
+    let mut dependents: Vec<String> =
+        lineage.dependents_of(key).iter().map(|node| node.display(&key.lxcpath)).collect();
+    dependents.sort();
+    ContainerRecord {
+        key: key.clone(),
+        store: head.map(|row| row.volume.kind().clone()),
+        volume: head.map(|row| row.volume.clone()),
+        origin: lineage.origin_of(key).map(|node| node.display(&key.lxcpath)),
+        dependents,
+        snapshots: snapshots.into_iter().map(|(_, _, name)| name).collect(),
+        created: row.created,
+        adopted: true,
+    }
+}
+
+fn comment(key: &ContainerKey, name: &SnapshotName) -> Result<Option<String>> {
+    let content = home::read_file(&key.snapshot_home(name).join("comment"))?;
+    Ok(content.map(|bytes| String::from_utf8_lossy(&bytes).trim_end().to_owned()))
+}

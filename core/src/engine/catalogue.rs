@@ -1,0 +1,184 @@
+//! The catalogue: one SQLite file that any number of processes open at once.
+//!
+//! It holds names, volumes, edges and intents; it never holds configuration, which is LXC's `config` file. Transactions
+//! are short: no effect on a store ever happens inside one. Readers write nothing and wait for no disk.
+//!
+//! ```text
+//! <state>/catalogue.sqlite      user_version = the schema's version; WAL; synchronous = FULL
+//! ```
+//!
+//! A catalogue that cannot be read is not replaced: it is set aside in memory ([`Condition::Damaged`]), everything on
+//! disk can still be listed, and changes are refused until `keiki check --repair`.
+
+mod edges;
+mod intents;
+mod rows;
+mod schema;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+
+pub(super) use edges::Neighbourhood;
+pub(super) use intents::StoredIntent;
+pub(super) use rows::{ContainerRow, PlacedRole, VolumeRow};
+
+/// Changes of rows, for use inside a transaction.
+pub(super) mod journal {
+    pub(in crate::engine) use super::edges::{move_provenance, put_edge};
+    pub(in crate::engine) use super::intents::{drop_intent, put_intent};
+    pub(in crate::engine) use super::rows::{
+        drop_container, drop_volume, freeze_head, make_ghost, put_container, put_volume,
+    };
+}
+
+/// How long a transaction waits for another process's.
+const BUSY: Duration = Duration::from_secs(20);
+
+/// What can be done with the catalogue.
+#[derive(Debug)]
+enum Condition {
+    /// Everything.
+    Writable,
+    /// Reading; the file or its directory is read-only for us.
+    ReadOnly(Error),
+    /// Nothing; the connection is an empty one in memory.
+    Damaged(Error),
+}
+
+/// The open catalogue.
+#[derive(Debug)]
+pub(super) struct Catalogue {
+    connection: Mutex<Connection>,
+    condition: Condition,
+    path: PathBuf,
+}
+
+impl Catalogue {
+    /// Opens the catalogue in `state`, making it when it is not there.
+    ///
+    /// # Errors
+    /// When neither the file nor a read-only view of it can be had.
+    pub(super) fn open(state: &Path) -> Result<Self> {
+        let path = state.join("catalogue.sqlite");
+        match open_writable(state, &path) {
+            Ok(connection) => Ok(Self::with(connection, Condition::Writable, path)),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                let empty = Connection::open_in_memory().map_err(|e| explain(e, "open"))?;
+                schema::install(&empty)?;
+                Ok(Self::with(empty, Condition::Damaged(error), path))
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::PermissionDenied) => {
+                Self::open_read_only(path, error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open_read_only(path: PathBuf, why: Error) -> Result<Self> {
+        if !path.exists() {
+            return Err(why);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags).map_err(|e| explain(e, "open"))?;
+        connection.busy_timeout(BUSY).map_err(|e| explain(e, "open"))?;
+        Ok(Self::with(connection, Condition::ReadOnly(why), path))
+    }
+
+    fn with(connection: Connection, condition: Condition, path: PathBuf) -> Self {
+        Self { connection: Mutex::new(connection), condition, path }
+    }
+
+    /// Returns the file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns why nothing can be changed, or `None`.
+    pub(super) fn obstacle(&self) -> Option<&Error> {
+        match &self.condition {
+            Condition::Writable => None,
+            Condition::ReadOnly(error) | Condition::Damaged(error) => Some(error),
+        }
+    }
+
+    /// Refuses unless the catalogue can be changed.
+    pub(super) fn require_writable(&self) -> Result<()> {
+        let shown = self.path.display();
+        match &self.condition {
+            Condition::Writable => Ok(()),
+            Condition::ReadOnly(why) => Err(Error::new(
+                why.kind(),
+                format!("the catalogue `{shown}` cannot be written: {}", why.full_message()),
+            )
+            .with_hint("run as the user who owns it, or choose another place with KEIKI_STATE")),
+            Condition::Damaged(why) => Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("the catalogue `{shown}` is damaged: {}", why.full_message()),
+            )
+            .with_hint("`keiki check --repair` sets it aside and rebuilds it from what is on disk")),
+        }
+    }
+
+    /// Runs `work` on the connection, for reading.
+    pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        work(&self.lock()).map_err(|e| explain(e, "read"))
+    }
+
+    /// Runs `work` in a transaction that is on the disk when this returns `Ok`, and leaves no trace otherwise.
+    pub(super) fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        self.require_writable()?;
+        let mut connection = self.lock();
+        // Immediate: two writers would otherwise find out only at their first write, when one of them must give up.
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|e| explain(e, "change"))?;
+        let value = work(&transaction)?;
+        transaction.commit().map_err(|e| explain(e, "change"))?;
+        Ok(value)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic in another thread cannot leave a transaction open: dropping it rolls it back.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open_writable(state: &Path, path: &Path) -> Result<Connection> {
+    std::fs::create_dir_all(state).or_err(|| format!("cannot make the directory `{}`", state.display()))?;
+    let connection = Connection::open(path).map_err(|e| explain(e, "open"))?;
+    configure(&connection).map_err(|e| explain(e, "open"))?;
+    schema::install(&connection)?;
+    Ok(connection)
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    // Closing would copy the log into the file and wait for the disk, also in a process that only read.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(())
+}
+
+/// Turns an error of SQLite into ours, by its code.
+pub(super) fn explain(error: rusqlite::Error, verb: &str) -> Error {
+    use rusqlite::ErrorCode as Code;
+    let kind = match error.sqlite_error_code() {
+        Some(Code::DatabaseCorrupt | Code::NotADatabase) => ErrorKind::Corrupt,
+        Some(Code::ReadOnly) => ErrorKind::ReadOnly,
+        Some(Code::CannotOpen | Code::PermissionDenied) => ErrorKind::PermissionDenied,
+        Some(Code::DiskFull) => ErrorKind::NoSpace,
+        Some(Code::DatabaseBusy | Code::DatabaseLocked) => ErrorKind::Busy,
+        Some(Code::ConstraintViolation) => ErrorKind::AlreadyExists,
+        Some(Code::SystemIoFailure) => ErrorKind::Io,
+        _ => ErrorKind::Internal,
+    };
+    Error::new(kind, format!("cannot {verb} the catalogue")).with_source(error)
+}

@@ -1,0 +1,198 @@
+//! Edges as rows, and the part of the graph that a question needs.
+//!
+//! A catalogue may hold 10,000 clones of one parent. Cloning once more must not read them all, so a question loads a
+//! [`Neighbourhood`]: the volumes it starts from, what they need, and, where it matters, who needs them.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, Row, params};
+
+use super::rows::{VolumeRow, volume, volumes_of};
+use super::{Catalogue, explain};
+use crate::engine::ContainerKey;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lineage::{Dependency, Edge, EdgeKind, Lineage};
+use crate::volume::VolumeId;
+
+/// Which part of the graph a question needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Neighbourhood {
+    /// The container's volumes and everything they need.
+    Upwards,
+    /// That, and everything that needs any of them, with all of the containers met on the way.
+    Whole,
+}
+
+fn edge_row(row: &Row<'_>) -> rusqlite::Result<Edge> {
+    let bad =
+        |column, error: Error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error));
+    let child = row.get_ref(0)?.as_str()?.parse().map_err(|e| bad(0, e))?;
+    let parent = row.get_ref(1)?.as_str()?.parse().map_err(|e| bad(1, e))?;
+    let kind = match row.get_ref(2)?.as_str_or_null()? {
+        None => EdgeKind::Provenance,
+        Some(text) => {
+            let terms: Dependency = serde_json::from_str(text)
+                .map_err(|e| bad(2, Error::new(ErrorKind::Corrupt, "a dependency's terms").with_source(e)))?;
+            EdgeKind::Dependency(terms)
+        }
+    };
+    Ok(Edge { child, parent, kind })
+}
+
+fn edges_by(db: &Connection, column: &str, id: VolumeId) -> rusqlite::Result<Vec<Edge>> {
+    db.prepare_cached(&format!("SELECT child, parent, terms FROM edges WHERE {column} = ?1"))?
+        .query_map([id.to_string()], edge_row)?
+        .collect()
+}
+
+/// Writes an edge; replaces one of the same child and kind.
+pub(in crate::engine) fn put_edge(db: &Connection, edge: &Edge) -> Result<()> {
+    let (kind, terms) = match &edge.kind {
+        EdgeKind::Provenance => ("provenance", None),
+        EdgeKind::Dependency(dependency) => {
+            let text = serde_json::to_string(dependency)
+                .map_err(|e| Error::new(ErrorKind::Internal, "cannot write a dependency").with_source(e))?;
+            ("dependency", Some(text))
+        }
+    };
+    db.prepare_cached("INSERT OR REPLACE INTO edges (child, parent, terms, kind) VALUES (?1, ?2, ?3, ?4)")
+        .and_then(|mut statement| {
+            statement.execute(params![edge.child.to_string(), edge.parent.to_string(), terms, kind])
+        })
+        .map(drop)
+        .map_err(|e| explain(e, "change"))
+}
+
+/// Lets everything that was copied from `old` have come from `new`, which took its place.
+pub(in crate::engine) fn move_provenance(db: &Connection, old: VolumeId, new: VolumeId) -> Result<()> {
+    db.prepare_cached(
+        "UPDATE edges SET parent = ?2 WHERE parent = ?1 AND kind = 'provenance' AND child <> ?2",
+    )
+    .and_then(|mut statement| statement.execute([old.to_string(), new.to_string()]))
+    .map(drop)
+    .map_err(|e| explain(e, "change"))
+}
+
+impl Catalogue {
+    /// Returns the whole graph as seen from `lxcpath`.
+    pub(in crate::engine) fn lineage(&self, lxcpath: &Path) -> Result<(Vec<VolumeRow>, Vec<Edge>, Lineage)> {
+        let rows = self.volumes()?;
+        let edges: Vec<Edge> = self.read(|db| {
+            db.prepare_cached("SELECT child, parent, terms FROM edges")?.query_map([], edge_row)?.collect()
+        })?;
+        let lineage = Lineage::build(lxcpath, rows.iter().map(VolumeRow::node), edges.iter().copied())?;
+        Ok((rows, edges, lineage))
+    }
+
+    /// Returns the part of the graph around some containers, with its rows by id.
+    pub(in crate::engine) fn around(
+        &self,
+        lxcpath: &Path,
+        keys: &[ContainerKey],
+        reach: Neighbourhood,
+    ) -> Result<(BTreeMap<VolumeId, VolumeRow>, Vec<Edge>)> {
+        let mut walk = Walk { reach, ..Walk::default() };
+        self.read(|db| {
+            for key in keys {
+                walk.enter(db, key)?;
+            }
+            walk.finish(db)
+        })
+        .map_err(|error| error.while_doing(format!("cannot read the lineage below `{}`", lxcpath.display())))
+    }
+}
+
+struct Walk {
+    reach: Neighbourhood,
+    rows: BTreeMap<VolumeId, VolumeRow>,
+    edges: Vec<Edge>,
+    containers: HashSet<ContainerKey>,
+    pending: Vec<VolumeId>,
+}
+
+impl Default for Walk {
+    fn default() -> Self {
+        Self {
+            reach: Neighbourhood::Upwards,
+            rows: BTreeMap::new(),
+            edges: Vec::new(),
+            containers: HashSet::new(),
+            pending: Vec::new(),
+        }
+    }
+}
+
+impl Walk {
+    fn enter(&mut self, db: &Connection, key: &ContainerKey) -> rusqlite::Result<()> {
+        if self.containers.insert(key.clone()) {
+            for row in volumes_of(db, key)? {
+                self.meet(row);
+            }
+        }
+        Ok(())
+    }
+
+    fn meet(&mut self, row: VolumeRow) {
+        let id = row.volume.id;
+        if self.rows.insert(id, row).is_none() {
+            self.pending.push(id);
+        }
+    }
+
+    fn finish(mut self, db: &Connection) -> rusqlite::Result<(BTreeMap<VolumeId, VolumeRow>, Vec<Edge>)> {
+        while let Some(id) = self.pending.pop() {
+            for edge in edges_by(db, "child", id)? {
+                if let Some(row) = volume(db, edge.parent)? {
+                    // Whether a layer or ghost above is still needed depends on everybody below it.
+                    self.climb(db, row)?;
+                }
+                self.edges.push(edge);
+            }
+            if self.reach == Neighbourhood::Whole {
+                // Copies need nothing and forbid nothing; there may be thousands.
+                for edge in edges_by(db, "terms IS NOT NULL AND parent", id)? {
+                    if let Some(row) = volume(db, edge.child)? {
+                        let key = row.container.clone();
+                        self.meet(row);
+                        self.enter(db, &key)?;
+                    }
+                }
+            }
+        }
+        let rows = &self.rows;
+        self.edges.retain(|edge| rows.contains_key(&edge.parent));
+        Ok((self.rows, self.edges))
+    }
+
+    /// Takes in a parent. Those with a name are not followed downwards from here: their other children do not matter.
+    fn climb(&mut self, db: &Connection, row: VolumeRow) -> rusqlite::Result<()> {
+        if !row.role.is_named() || self.reach == Neighbourhood::Upwards {
+            self.meet(row);
+            return Ok(());
+        }
+        let mut next = Some(row);
+        while let Some(row) = next {
+            let id = row.volume.id;
+            if self.rows.contains_key(&id) {
+                return Ok(());
+            }
+            if !row.role.is_named() {
+                self.meet(row);
+                return Ok(());
+            }
+            self.rows.insert(id, row);
+            let mut above = None;
+            for edge in edges_by(db, "child", id)? {
+                let parent = volume(db, edge.parent)?;
+                if matches!(edge.kind, EdgeKind::Dependency(_)) {
+                    above = parent;
+                }
+                self.edges.push(edge);
+            }
+            next = above;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,257 @@
+//! `keiki clone`: containers that begin as another container or as one of its snapshots.
+//!
+//! By which means is decided once, before anything is done, and is said in the outcome; a wish for a snapshot clone never becomes a
+//! copy. A batch is one intent: all of its clones appear, or none.
+
+use std::sync::Arc;
+
+use super::ancestry::Ancestry;
+use super::catalogue::{Neighbourhood, VolumeRow};
+use super::intent::{Made, Make};
+use super::locks::Hold;
+use super::make::Plan;
+use super::request::{CloneConfig, CloneContainer, CloneMode, ContainerKey, Means, Outcome, Payload};
+use super::{Engine, home};
+use crate::capability::{Capabilities, Cost};
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lineage::Edge;
+use crate::registry::StoreChoice;
+use crate::store::{BackingStore, CloneJob, Pool};
+use crate::volume::{Properties, StoreKind, Volume};
+
+/// How clones will be made.
+#[derive(Debug, Clone)]
+struct Way {
+    store: Arc<dyn BackingStore>,
+    capabilities: Capabilities,
+    means: Means,
+    /// Whether the store itself makes it from the source; else trees are copied between mounts.
+    native: bool,
+}
+
+impl Engine {
+    /// Makes clones, all or none, and returns what was done for each, in order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] when only a copy is possible and a snapshot clone was asked for;
+    /// [`ErrorKind::Busy`] while the source runs, where its store minds; [`ErrorKind::AlreadyExists`] for a taken name;
+    /// [`ErrorKind::LimitExceeded`] beyond the depth limit. Nothing was made then.
+    pub fn clone_container(&self, context: &Context, request: &CloneContainer) -> Result<Vec<Outcome>> {
+        self.clone_all(context, request, "clone")
+            .map_err(|error| error.while_doing(format!("cannot clone {}", shown(request))))
+    }
+
+    /// As [`Self::clone_container`], for whoever has a verb of its own.
+    pub(super) fn clone_all(
+        &self,
+        context: &Context,
+        request: &CloneContainer,
+        verb: &str,
+    ) -> Result<Vec<Outcome>> {
+        let source = &request.source;
+        self.know(context, std::slice::from_ref(source))?;
+        let _held = self.locks.take(context, &[(source, Hold::Shared)], verb)?;
+        require_distinct(request)?;
+        for target in &request.targets {
+            self.require_free(target)?;
+        }
+        let ancestry = self.ancestry(source, Neighbourhood::Upwards)?;
+        let row = ancestry.find(source, request.snapshot.as_ref())?;
+        let way = self.way(request, &row.volume)?;
+        if request.snapshot.is_none() {
+            self.require_quiet(source, "clone", self.live_of(source, &row.volume)?)?;
+        }
+        let make = self.plan_clones(request, &ancestry, &row, &way, verb)?;
+        let config = self.read_config_of(source, request.snapshot.as_ref())?;
+        let cost = std::cell::Cell::new(way.cost());
+        self.make(context, make.clone(), &request.targets, |make| {
+            context.step(&format!("{verb}.volume"))?;
+            cost.set(self.clone_volumes(context, &way, &row.volume, make)?);
+            context.step(&format!("{verb}.config"))?;
+            make.made.iter().try_for_each(|made| self.configure_clone(request, made, &config))
+        })?;
+        let outcome = |made: Made| Outcome {
+            name: made.container.name.to_string(),
+            volume: made.volume,
+            means: Some(way.means),
+            cost: cost.get(),
+        };
+        Ok(make.made.into_iter().map(outcome).collect())
+    }
+
+    fn live_of(&self, key: &ContainerKey, volume: &Volume) -> Result<crate::capability::Live> {
+        let store = self.store_of(volume)?;
+        Ok(self.capabilities(store.as_ref(), &key.lxcpath, Some(volume))?.live)
+    }
+
+    /// Chooses by which means.
+    fn way(&self, request: &CloneContainer, source: &Volume) -> Result<Way> {
+        if request.mode != CloneMode::Copy {
+            match self.sharing_way(request, source)? {
+                Ok(way) => return Ok(way),
+                Err(refusal) if request.mode == CloneMode::Snapshot => return Err(refusal),
+                Err(_) => {}
+            }
+        }
+        self.copying_way(request, source)
+    }
+
+    /// Returns the way that shares data; the inner error says why there is none.
+    fn sharing_way(&self, request: &CloneContainer, source: &Volume) -> Result<Result<Way>> {
+        let own = self.store_of(source)?;
+        let pool = Pool { path: target_path(request), options: source.properties.clone() };
+        let own_capabilities = own.capabilities(&pool)?;
+        let wanted = match &request.store {
+            StoreChoice::Default if own_capabilities.clone_cost == Cost::Constant => own.clone(),
+            StoreChoice::Default => match &own_capabilities.snapshot_clones_by {
+                Some(kind) => self.store(kind)?.clone(),
+                None => return Ok(Err(no_sharing(own.kind(), &own.kind()))),
+            },
+            choice => self.wait(self.registry.choose(choice, &pool_of(request)))?,
+        };
+        let capabilities = wanted.capabilities(&Pool { options: request.options.clone(), ..pool })?;
+        let takes = wanted.kind() == own.kind() || capabilities.clones_from.contains(&own.kind());
+        if takes && wanted.clones().is_some() && capabilities.clone_cost == Cost::Constant {
+            return Ok(Ok(Way { store: wanted, capabilities, means: Means::Snapshot, native: true }));
+        }
+        Ok(Err(no_sharing(own.kind(), &wanted.kind())))
+    }
+
+    fn copying_way(&self, request: &CloneContainer, source: &Volume) -> Result<Way> {
+        if request.payload == Payload::EphemeralInMemory {
+            return Err(Error::new(ErrorKind::Unsupported, "a copy cannot live in memory")
+                .with_hint("ask for a snapshot clone (`--snapshot`)"));
+        }
+        let own = self.store_of(source)?;
+        let store = match &request.store {
+            StoreChoice::Default => own.clone(),
+            choice => self.wait(self.registry.choose(choice, &pool_of(request)))?,
+        };
+        let capabilities = store.capabilities(&pool_of(request))?;
+        // A store whose clones are independent copies them better than we could through mounts.
+        let native = store.kind() == own.kind() && store.clones().is_some() && !capabilities.clones_depend();
+        Ok(Way { store, capabilities, means: Means::Copy, native })
+    }
+
+    fn plan_clones(
+        &self,
+        request: &CloneContainer,
+        ancestry: &Ancestry,
+        row: &VolumeRow,
+        way: &Way,
+        verb: &str,
+    ) -> Result<Make> {
+        // A frozen layer holds what its snapshot shows: depending on the layer leaves the snapshot free to go.
+        let origin = if way.means == Means::Snapshot { ancestry.content_of(row) } else { row };
+        let depends = way.means == Means::Snapshot && way.capabilities.clones_depend();
+        if depends {
+            ancestry.lineage.may_deepen(origin.volume.id, way.capabilities.max_depth)?;
+        }
+        let mut options = request.options.clone();
+        if request.payload == Payload::EphemeralInMemory {
+            options.insert("upper".to_owned(), "memory".to_owned());
+        }
+        let place_upon = (way.means == Means::Snapshot).then_some(&origin.volume);
+        let mut made = Vec::with_capacity(request.targets.len());
+        for target in &request.targets {
+            let ancestors = if depends { ancestry.containers_above(origin, target) } else { Vec::new() };
+            let plan = Plan {
+                store: way.store.as_ref(),
+                container: target,
+                snapshot: None,
+                options: &options,
+                origin: place_upon,
+            };
+            made.push(plan.decide(|id| edges(id, row, origin, depends, &way.capabilities), &ancestors)?);
+        }
+        Ok(Make { verb: verb.to_owned(), made, freeze: None })
+    }
+
+    fn clone_volumes(&self, context: &Context, way: &Way, source: &Volume, make: &Make) -> Result<Cost> {
+        if let (true, Some(clones)) = (way.native, way.store.clones()) {
+            let jobs: Vec<CloneJob> =
+                make.made.iter().map(|made| CloneJob { target: made.staged_volume() }).collect();
+            self.wait(clones.clone_from(context, source, &jobs)).into_iter().collect::<Result<Vec<()>>>()?;
+            return Ok(way.cost());
+        }
+        let mut cost = Cost::Constant;
+        for made in &make.made {
+            let staged = made.staged_volume();
+            self.wait(way.store.create(context, &staged))?;
+            cost = cost.max(self.copy_content(context, source, &staged)?);
+        }
+        Ok(cost)
+    }
+
+    fn configure_clone(&self, request: &CloneContainer, made: &Made, config: &[u8]) -> Result<()> {
+        let text = self.editor.for_clone(
+            config,
+            &CloneConfig {
+                name: &made.container.name,
+                old_home: &request.source.home(),
+                home: &made.home,
+                source: &made.volume.source.to_string(),
+                identity: request.identity,
+                payload: request.payload,
+            },
+        )?;
+        home::write_new(&made.staging, "config", &text)
+    }
+}
+
+impl Way {
+    fn cost(&self) -> Cost {
+        if self.native { self.capabilities.clone_cost } else { Cost::PerByte }
+    }
+}
+
+fn edges(
+    id: crate::volume::VolumeId,
+    row: &VolumeRow,
+    origin: &VolumeRow,
+    depends: bool,
+    capabilities: &Capabilities,
+) -> Vec<Edge> {
+    let mut edges = vec![Edge::provenance(id, row.volume.id)];
+    if depends {
+        edges.push(Edge::of_clone(id, origin.volume.id, capabilities));
+    }
+    edges
+}
+
+fn target_path(request: &CloneContainer) -> std::path::PathBuf {
+    request.targets.first().map_or_else(|| request.source.lxcpath.clone(), |target| target.lxcpath.clone())
+}
+
+fn pool_of(request: &CloneContainer) -> Pool {
+    Pool { path: target_path(request), options: Properties::clone(&request.options) }
+}
+
+fn no_sharing(own: StoreKind, wanted: &StoreKind) -> Error {
+    let what = if own == *wanted {
+        format!("the {own} store copies")
+    } else {
+        format!("{wanted} cannot build upon {own}")
+    };
+    Error::new(ErrorKind::Unsupported, format!("a snapshot clone is not possible here: {what}"))
+        .with_hint("copy instead: `keiki clone --copy`; `keiki stores` shows what each store can do")
+}
+
+fn require_distinct(request: &CloneContainer) -> Result<()> {
+    let mut seen = std::collections::HashSet::new();
+    match request.targets.iter().find(|target| !seen.insert(*target)) {
+        None => Ok(()),
+        Some(twice) => {
+            Err(Error::new(ErrorKind::InvalidArgument, format!("container `{}` is named twice", twice.name)))
+        }
+    }
+}
+
+fn shown(request: &CloneContainer) -> String {
+    let name = &request.source.name;
+    match &request.snapshot {
+        Some(snapshot) => format!("`{name}@{snapshot}`"),
+        None => format!("`{name}`"),
+    }
+}

@@ -1,0 +1,35 @@
+//! Copies between any two stores: the source is mounted read-only, the target for filling, both detached, and the tree is copied
+//! from descriptor to descriptor with everything that it is made of.
+
+use std::os::fd::AsFd;
+
+use keiki_tree::{CopyOptions, copy_tree};
+
+use super::Engine;
+use crate::capability::Cost;
+use crate::context::{Context, Progress};
+use crate::error::{Result, ResultExt};
+use crate::mount_plan::{self, AttachMode};
+use crate::volume::Volume;
+
+impl Engine {
+    /// Makes the empty volume `target` hold what `source` shows.
+    pub(super) fn copy_content(&self, context: &Context, source: &Volume, target: &Volume) -> Result<Cost> {
+        let (from, to) = (self.store_of(source)?, self.store_of(target)?);
+        let read = self.wait(from.attach(context, source, AttachMode::ReadOnly))?;
+        let copied = self.wait(to.attach(context, target, AttachMode::Fill)).and_then(|write| {
+            let (source, target) = (mount_plan::execute(&read)?, mount_plan::execute(&write)?);
+            let report = |progress: keiki_tree::Progress| {
+                context.progress(Progress { entries: progress.entries, bytes: progress.bytes });
+            };
+            let options = CopyOptions { progress: Some(&report), ..CopyOptions::default() };
+            copy_tree(source.as_fd(), target.as_fd(), &options)
+                .map_err(std::io::Error::from)
+                .or_err(|| "cannot copy the root filesystem".to_owned())
+        });
+        let ends = self.wait(to.detach(context, target)).and(self.wait(from.detach(context, source)));
+        let report = copied?;
+        ends?;
+        Ok(if report.means() == keiki_tree::Means::Reflink { Cost::PerEntry } else { Cost::PerByte })
+    }
+}

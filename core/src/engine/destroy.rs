@@ -1,0 +1,283 @@
+//! `keiki destroy`: planned whole, decided by one rename, reclaimed afterwards.
+//!
+//! ```text
+//! destroy.unpublish                 ← the commit point: the first home is in the trash, and its name is free
+//! [destroy.relations]   destroy.record   destroy.reclaim (once a volume)   destroy.empty
+//! ```
+//!
+//! Until the commit point an error puts everything back. Behind it the intent stays until all is reclaimed: a busy mount or a kill
+//! delays the space, never the deletion.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::ancestry::Ancestry;
+use super::catalogue::Neighbourhood;
+use super::catalogue::journal as rows;
+use super::intent::{Destroy, Intent, Leaving};
+use super::journal::Begun;
+use super::locks::Hold;
+use super::request::{ContainerKey, DestroyScope};
+use super::{Engine, home};
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lineage::{Action, DestroyPlan, NodeRole, Target};
+use crate::name::SnapshotName;
+use crate::volume::{Volume, VolumeId};
+
+/// How often a plan is made anew because others changed the family meanwhile.
+const ATTEMPTS: usize = 20;
+
+impl Engine {
+    /// Plans the destruction of a container. Blockers are part of the plan, not an error.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub fn plan_destroy(&self, key: &ContainerKey, scope: DestroyScope) -> Result<DestroyPlan> {
+        self.know(&Context::default(), std::slice::from_ref(key))?;
+        let target = Target::Container(key.clone());
+        self.ancestry(key, Neighbourhood::Whole)?.lineage.plan_destroy(&[target], scope)
+    }
+
+    /// Destroys a container as far as the scope reaches, and returns the plan that was carried out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::HasDependents`] naming every blocker; [`ErrorKind::Busy`] while any of the containers runs. Nothing
+    /// was changed then. An error that says that the data could not be reclaimed comes after the deletion.
+    pub fn destroy(&self, context: &Context, key: &ContainerKey, scope: DestroyScope) -> Result<DestroyPlan> {
+        self.destroy_target(context, key, &Target::Container(key.clone()), scope)
+    }
+
+    /// Destroys one snapshot.
+    ///
+    /// # Errors
+    /// As [`Self::destroy`]; [`ErrorKind::NotFound`].
+    pub fn destroy_snapshot(
+        &self,
+        context: &Context,
+        key: &ContainerKey,
+        snapshot: &SnapshotName,
+    ) -> Result<()> {
+        let target = Target::Snapshot(key.clone(), snapshot.clone());
+        self.destroy_target(context, key, &target, DestroyScope::Only).map(drop)
+    }
+
+    fn destroy_target(
+        &self,
+        context: &Context,
+        key: &ContainerKey,
+        target: &Target,
+        scope: DestroyScope,
+    ) -> Result<DestroyPlan> {
+        for _ in 0..ATTEMPTS {
+            self.know(context, std::slice::from_ref(key))?;
+            let (before, _) = self.plan_target(key, target, scope)?;
+            let keys = concerned(key, &before);
+            let wanted: Vec<_> = keys.iter().map(|key| (key, Hold::Exclusive)).collect();
+            let held = self.locks.take(context, &wanted, "destroy")?;
+            // Others may have cloned or destroyed while we waited; a plan counts only under its locks.
+            let (plan, ancestry) = self.plan_target(key, target, scope)?;
+            if concerned(key, &plan) != keys {
+                continue;
+            }
+            self.carry_out(context, &plan, &ancestry)?;
+            if scope == DestroyScope::Only && matches!(target, Target::Snapshot(..)) {
+                drop(held);
+            } else {
+                held.retire();
+            }
+            return Ok(plan);
+        }
+        Err(Error::new(ErrorKind::Busy, format!("cannot destroy `{}`: its family keeps changing", key.name))
+            .with_hint("repeat the command"))
+    }
+
+    fn plan_target(
+        &self,
+        key: &ContainerKey,
+        target: &Target,
+        scope: DestroyScope,
+    ) -> Result<(DestroyPlan, Ancestry)> {
+        let ancestry = self.ancestry(key, Neighbourhood::Whole)?;
+        if let Target::Snapshot(_, name) = target {
+            ancestry.find(key, Some(name))?;
+        }
+        let plan = ancestry.lineage.plan_destroy(std::slice::from_ref(target), scope)?;
+        Ok((plan.permitted()?, ancestry))
+    }
+
+    fn carry_out(&self, context: &Context, plan: &DestroyPlan, ancestry: &Ancestry) -> Result<()> {
+        for key in plan.containers() {
+            self.require_idle(key, "destroy")?;
+        }
+        let destroy = self.describe(plan, ancestry)?;
+        let begun = self.begin("destroy", Intent::Destroy(destroy.clone()), &[])?;
+        if let Err(error) = self.unpublish(context, &destroy) {
+            return Err(match republish(&destroy).and_then(|()| self.finish(begun, |_| Ok(()))) {
+                Ok(()) => error,
+                Err(failed) => error.with_context("rollback", failed.full_message()),
+            });
+        }
+        self.reclaim(context, begun, &destroy).map_err(|error| {
+            let gone = plan.subjects.join("`, `");
+            error
+                .while_doing(format!("`{gone}` is destroyed, but its data is not reclaimed yet"))
+                .with_hint("the next keiki command goes on with it, or `keiki check --repair` does so now")
+        })
+    }
+
+    /// Turns a plan into an intent: which homes move, and where each volume will be then.
+    fn describe(&self, plan: &DestroyPlan, ancestry: &Ancestry) -> Result<Destroy> {
+        let mut moves: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+        let containers: BTreeSet<&ContainerKey> = plan.containers().into_iter().collect();
+        let mut destroy =
+            Destroy { homes: Vec::new(), volumes: Vec::new(), ghosts: Vec::new(), containers: Vec::new() };
+        for step in &plan.steps {
+            let home = match &step.role {
+                NodeRole::Head => step.container.home(),
+                NodeRole::Snapshot(name) if !containers.contains(&step.container) => {
+                    step.container.snapshot_home(name)
+                }
+                NodeRole::Snapshot(_) | NodeRole::Layer | NodeRole::Ghost => continue,
+            };
+            let trash = home::trash(&step.container.lxcpath, VolumeId::generate());
+            moves.insert(home.clone(), trash.clone());
+            destroy.homes.push(Leaving { home, trash });
+        }
+        for step in &plan.steps {
+            let row = ancestry.rows.get(&step.volume).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Internal,
+                    format!("volume `{}` of the plan is not recorded", step.volume),
+                )
+            })?;
+            match step.action {
+                Action::Defer => destroy.ghosts.push(step.volume),
+                Action::Destroy => destroy.volumes.push(self.moved(&row.volume, &row.container, &moves)?),
+            }
+            if step.role == NodeRole::Head {
+                let ancestors = ancestry.containers_above(row, &step.container);
+                destroy.containers.push((step.container.clone(), ancestors));
+            }
+        }
+        Ok(destroy)
+    }
+
+    fn moved(
+        &self,
+        volume: &Volume,
+        key: &ContainerKey,
+        moves: &BTreeMap<PathBuf, PathBuf>,
+    ) -> Result<Volume> {
+        if !self.lives_in_home(volume, key)? {
+            return Ok(volume.clone());
+        }
+        // The longest home first: a snapshot's lies in its container's.
+        for (from, to) in moves.iter().rev() {
+            let source = volume.source.relocated(from, to)?;
+            if source != volume.source
+                && volume.source.paths().last().is_some_and(|own| own.starts_with(from))
+            {
+                return Ok(Volume { source, ..volume.clone() });
+            }
+        }
+        Ok(volume.clone())
+    }
+
+    fn unpublish(&self, context: &Context, destroy: &Destroy) -> Result<()> {
+        context.step("destroy.unpublish")?;
+        for leaving in &destroy.homes {
+            home::make_parent(&leaving.trash)?;
+            // Gone by other hands, or moved before a crash: both are what is wanted.
+            if home::exists(&leaving.home)? && !home::exists(&leaving.trash)? {
+                home::move_to_free(&leaving.home, &leaving.trash)?;
+            }
+        }
+        let parents: BTreeSet<_> = destroy
+            .homes
+            .iter()
+            .flat_map(|leaving| [leaving.trash.parent(), leaving.home.parent()])
+            .flatten()
+            .collect();
+        for parent in parents {
+            if home::exists(parent)? {
+                home::sync_directory(parent)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reclaim(&self, context: &Context, begun: Begun, destroy: &Destroy) -> Result<()> {
+        if destroy.containers.iter().any(|(_, ancestors)| !ancestors.is_empty()) {
+            context.step("destroy.relations")?;
+            self.unlink(context, &destroy.containers)?;
+        }
+        context.step("destroy.record")?;
+        self.catalogue.write(|db| {
+            destroy.ghosts.iter().try_for_each(|id| rows::make_ghost(db, *id))?;
+            destroy.volumes.iter().try_for_each(|volume| rows::drop_volume(db, volume.id))?;
+            destroy.containers.iter().try_for_each(|(key, _)| rows::drop_container(db, key))
+        })?;
+        for volume in &destroy.volumes {
+            context.step("destroy.reclaim")?;
+            self.destroy_volume(context, volume)?;
+        }
+        context.step("destroy.empty")?;
+        for leaving in &destroy.homes {
+            home::remove(&leaving.trash)?;
+            // `snaps` of a container that stays: LXC takes an empty one for snapshots.
+            if let Some(parent) = leaving.home.parent().filter(|parent| parent.ends_with("snaps")) {
+                home::remove_if_empty(parent);
+            }
+        }
+        self.finish(begun, |_| Ok(()))
+    }
+
+    /// Destroys layers and ghosts around a container that nobody needs any more.
+    pub(super) fn reclaim_garbage(&self, context: &Context, key: &ContainerKey) -> Result<()> {
+        let ancestry = self.ancestry(key, Neighbourhood::Whole)?;
+        let rows = ancestry.lineage.garbage().into_iter().filter_map(|node| ancestry.rows.get(&node.id));
+        let volumes: Vec<Volume> = rows.map(|row| row.volume.clone()).collect();
+        if volumes.is_empty() {
+            return Ok(());
+        }
+        let destroy = Destroy { homes: Vec::new(), volumes, ghosts: Vec::new(), containers: Vec::new() };
+        let begun = self.begin("reclaim", Intent::Destroy(destroy.clone()), &[])?;
+        self.reclaim(context, begun, &destroy)
+    }
+
+    /// Resolves the intent of a dead owner.
+    pub(super) fn recover_destroy(&self, context: &Context, begun: Begun, destroy: &Destroy) -> Result<()> {
+        let mut committed = destroy.homes.is_empty();
+        for leaving in &destroy.homes {
+            committed |= home::exists(&leaving.trash)? || !home::exists(&leaving.home)?;
+        }
+        if !committed {
+            return self.finish(begun, |_| Ok(()));
+        }
+        self.unpublish(context, destroy)?;
+        self.reclaim(context, begun, destroy)
+    }
+}
+
+/// Puts back what was moved before an error.
+fn republish(destroy: &Destroy) -> Result<()> {
+    for leaving in destroy.homes.iter().rev() {
+        if home::exists(&leaving.trash)? && !home::exists(&leaving.home)? {
+            home::move_to_free(&leaving.trash, &leaving.home)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns every container whose volumes or files a plan touches.
+fn concerned(key: &ContainerKey, plan: &DestroyPlan) -> BTreeSet<ContainerKey> {
+    let mut keys: BTreeSet<ContainerKey> = plan
+        .steps
+        .iter()
+        .filter(|step| step.role != NodeRole::Ghost)
+        .map(|step| step.container.clone())
+        .collect();
+    keys.insert(key.clone());
+    keys
+}

@@ -1,0 +1,53 @@
+//! `keiki flatten`: a head that needs others gets data of its own.
+
+use super::Engine;
+use super::catalogue::Neighbourhood;
+use super::locks::Hold;
+use super::replace::NewHead;
+use super::request::{ContainerKey, Means, Outcome};
+use crate::capability::Cost;
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
+
+impl Engine {
+    /// Makes a container depend on nobody. One that depends on nobody already stays as it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] while it runs; [`ErrorKind::HasDependents`] while others need its head;
+    /// [`ErrorKind::NoSpace`]. The container is as it was then.
+    pub fn flatten(&self, context: &Context, key: &ContainerKey) -> Result<Outcome> {
+        let shown = || format!("cannot flatten `{}`", key.name);
+        self.know(context, std::slice::from_ref(key)).map_err(|error| error.while_doing(shown()))?;
+        let held = self.locks.take(context, &[(key, Hold::Exclusive)], "flatten")?;
+        let outcome = self.flatten_locked(context, key).map_err(|error| error.while_doing(shown()));
+        drop(held);
+        outcome
+    }
+
+    fn flatten_locked(&self, context: &Context, key: &ContainerKey) -> Result<Outcome> {
+        self.require_idle(key, "flatten")?;
+        let ancestry = self.ancestry(key, Neighbourhood::Whole)?;
+        let head = ancestry.find(key, None)?;
+        let name = key.name.to_string();
+        if ancestry.lineage.parent(head.volume.id).is_none() {
+            return Ok(Outcome { name, volume: head.volume, means: None, cost: Cost::Constant });
+        }
+        ancestry.lineage.may_flatten(head.volume.id)?;
+        let store = self.store_of(&head.volume)?.clone();
+        if store.lineage_ops().is_none() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("the {} store cannot flatten", store.kind()),
+            )
+            .with_hint(format!("`keiki clone --copy {name} NAME` makes an independent copy")));
+        }
+        let new = NewHead { verb: "flatten", key, head: &head, origin: None, edge: None };
+        let plan = self.plan_replace(&new, &ancestry, &self.read_config(key)?)?;
+        let volume = self.replace(context, plan, |built| match store.lineage_ops() {
+            Some(group) => self.wait(group.flatten(context, &head.volume, built)),
+            None => Err(Error::new(ErrorKind::Internal, "the store cannot flatten any more")),
+        })?;
+        self.reclaim_garbage(context, key)?;
+        Ok(Outcome { name, volume, means: Some(Means::Copy), cost: Cost::PerByte })
+    }
+}

@@ -1,0 +1,158 @@
+//! `keiki rename`: the home gets another name; no data moves.
+//!
+//! ```text
+//! rename.publish                    ← the commit point
+//! rename.files   [rename.relations]   rename.record
+//! ```
+//!
+//! Between the rename and the replacement of the configuration the container cannot be started; recovery closes that gap.
+
+use std::path::PathBuf;
+
+use super::catalogue::Neighbourhood;
+use super::catalogue::journal as rows;
+use super::catalogue::{ContainerRow, VolumeRow};
+use super::intent::{Intent, Rename};
+use super::journal::Begun;
+use super::locks::Hold;
+use super::request::{CloneConfig, ContainerKey, Identity, Payload};
+use super::{Engine, home};
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lineage::NodeRole;
+use crate::name::ContainerName;
+use crate::volume::{VolumeId, VolumeSource};
+
+impl Engine {
+    /// Gives a container another name. Its own name again is success.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`]; [`ErrorKind::Busy`] while it runs; [`ErrorKind::HasDependents`] while others
+    /// find its data by path. Nothing was changed then.
+    pub fn rename(&self, context: &Context, key: &ContainerKey, new: &ContainerName) -> Result<()> {
+        let shown = || format!("cannot rename `{}` to `{new}`", key.name);
+        self.know(context, std::slice::from_ref(key)).map_err(|error| error.while_doing(shown()))?;
+        if key.name == *new {
+            return Ok(());
+        }
+        let held = self.locks.take(context, &[(key, Hold::Exclusive)], "rename")?;
+        let target = ContainerKey { lxcpath: key.lxcpath.clone(), name: new.clone() };
+        self.rename_locked(context, key, &target).map_err(|error| error.while_doing(shown()))?;
+        held.retire();
+        Ok(())
+    }
+
+    fn rename_locked(&self, context: &Context, key: &ContainerKey, new: &ContainerKey) -> Result<()> {
+        self.require_idle(key, "rename")?;
+        self.require_free(new)?;
+        let ancestry = self.ancestry(key, Neighbourhood::Whole)?;
+        ancestry.lineage.may_rename(key)?;
+        let head = ancestry.find(key, None)?;
+        let container = self.catalogue.container(key)?.ok_or_else(|| super::discover::no_container(key))?;
+        let own: Vec<&VolumeRow> = ancestry.rows.values().filter(|row| row.container == *key).collect();
+        let mut volumes = Vec::new();
+        for row in &own {
+            if row.role != NodeRole::Ghost && self.lives_in_home(&row.volume, key)? {
+                volumes.push((row.volume.id, row.volume.source.relocated(&key.home(), &new.home())?));
+            }
+        }
+        let rename = Rename {
+            old: key.clone(),
+            new: new.clone(),
+            home_id: container.home_id,
+            files: self.renamed_files(key, new, &own, &volumes)?,
+            volumes,
+            ancestors: ancestry.containers_above(&head, key),
+        };
+        // A home of LXC is marked when it is adopted; without the mark recovery could not tell where it went.
+        home::write_mark(&key.home(), container.home_id)?;
+        let begun = self.begin("rename", Intent::Rename(rename.clone()), std::slice::from_ref(new))?;
+        let published =
+            context.step("rename.publish").and_then(|()| home::move_to_free(&key.home(), &new.home()));
+        if let Err(error) = published {
+            self.finish(begun, |_| Ok(()))?;
+            return Err(error);
+        }
+        self.complete_rename(context, begun, &rename)
+    }
+
+    /// Returns the configuration files that name the home, as they will be.
+    fn renamed_files(
+        &self,
+        key: &ContainerKey,
+        new: &ContainerKey,
+        own: &[&VolumeRow],
+        volumes: &[(VolumeId, VolumeSource)],
+    ) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+        let mut files = Vec::new();
+        for row in own {
+            let moved =
+                volumes.iter().find(|(id, _)| *id == row.volume.id).map(|(_, source)| source.to_string());
+            let source = moved.unwrap_or_else(|| row.volume.source.to_string());
+            let (relative, identity) = match &row.role {
+                NodeRole::Head => (PathBuf::from("config"), Identity::Renamed),
+                NodeRole::Snapshot(name) => {
+                    (PathBuf::from("snaps").join(name.as_str()).join("config"), Identity::Renamed)
+                }
+                NodeRole::Layer | NodeRole::Ghost => continue,
+            };
+            let Some(config) = home::read_file(&key.home().join(&relative))? else { continue };
+            let change = CloneConfig {
+                name: &new.name,
+                old_home: &key.home(),
+                home: &new.home(),
+                source: &source,
+                identity,
+                payload: Payload::Persistent,
+            };
+            files.push((relative, self.editor.for_clone(&config, &change)?));
+        }
+        Ok(files)
+    }
+
+    fn complete_rename(&self, context: &Context, begun: Begun, rename: &Rename) -> Result<()> {
+        home::sync_directory(&rename.new.lxcpath)?;
+        context.step("rename.files")?;
+        for (relative, content) in &rename.files {
+            home::replace_file(&rename.new.home().join(relative), content)?;
+        }
+        if !rename.ancestors.is_empty() {
+            context.step("rename.relations")?;
+            self.unlink(context, &[(rename.old.clone(), rename.ancestors.clone())])?;
+            self.link(context, &[(rename.new.clone(), rename.ancestors.clone())])?;
+        }
+        context.step("rename.record")?;
+        let known = self.catalogue.volumes_of(&rename.old)?;
+        let created = self.catalogue.container(&rename.old)?.and_then(|row| row.created);
+        self.finish(begun, |db| {
+            rows::drop_container(db, &rename.old)?;
+            let row = ContainerRow { key: rename.new.clone(), home_id: rename.home_id, created };
+            rows::put_container(db, &row)?;
+            known.iter().filter(|row| row.role != NodeRole::Ghost).try_for_each(|row| {
+                let mut row = VolumeRow { container: rename.new.clone(), ..row.clone() };
+                if let Some((_, source)) = rename.volumes.iter().find(|(id, _)| *id == row.volume.id) {
+                    row.volume.source = source.clone();
+                }
+                rows::put_volume(db, &row)
+            })
+        })
+    }
+
+    /// Resolves the intent of a dead owner.
+    pub(super) fn recover_rename(&self, context: &Context, begun: Begun, rename: &Rename) -> Result<()> {
+        if home::read_mark(&rename.new.home())? == Some(rename.home_id) && !home::exists(&rename.old.home())?
+        {
+            return self.complete_rename(context, begun, rename);
+        }
+        if !home::exists(&rename.old.home())? {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!(
+                    "container `{}` vanished while it was renamed to `{}`",
+                    rename.old.name, rename.new.name
+                ),
+            ));
+        }
+        self.finish(begun, |_| Ok(()))
+    }
+}

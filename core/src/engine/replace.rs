@@ -1,0 +1,243 @@
+//! What restore and flatten share: another head takes the place of the present one, and only then the old one goes.
+//!
+//! ```text
+//! verb.volume   verb.sync
+//! verb.commit                      ← the commit point: two volumes exchange their places, or the config names the new one
+//! verb.record   [verb.relations]   verb.reclaim
+//! ```
+//!
+//! A store that can exchange keeps the head's place (`rootfs` stays `rootfs`); one that cannot gets a new place.
+
+use super::ancestry::Ancestry;
+use super::catalogue::journal as rows;
+use super::catalogue::{PlacedRole, VolumeRow};
+use super::intent::{Commit, Intent, Replace};
+use super::journal::Begun;
+use super::request::ContainerKey;
+use super::{Engine, home};
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lineage::{Edge, EdgeKind, NodeRole};
+use crate::store::{BackingStore, Presence};
+use crate::volume::{Placement, Volume, VolumeId, VolumeRole};
+
+use super::snapshot::successor;
+
+/// What takes the head's place.
+#[derive(Debug)]
+pub(super) struct NewHead<'a> {
+    pub(super) verb: &'static str,
+    pub(super) key: &'a ContainerKey,
+    pub(super) head: &'a VolumeRow,
+    /// What its place depends on; `None` for one that depends on nobody.
+    pub(super) origin: Option<&'a VolumeRow>,
+    /// The dependency that the new head will have.
+    pub(super) edge: Option<Edge>,
+}
+
+impl Engine {
+    /// Plans a replacement.
+    pub(super) fn plan_replace(
+        &self,
+        new: &NewHead<'_>,
+        ancestry: &Ancestry,
+        config: &[u8],
+    ) -> Result<Replace> {
+        let store = self.store_of(&new.head.volume)?;
+        let id = VolumeId::generate();
+        let staging = home::staging(&new.key.lxcpath, id);
+        let origin = new.origin.map(|row| &row.volume);
+        let (volume, built, commit, placed) = if store.exchange().is_some() {
+            let built = place_in(store.as_ref(), new, id, &staging, origin)?;
+            let volume = Volume { id, ..new.head.volume.clone() };
+            (volume, built, Commit::Exchange, new.head.placed)
+        } else {
+            let volume = successor(store.as_ref(), new.key, id, &new.head.volume.properties, origin)?;
+            let config = self.editor.with_rootfs(config, &volume.source.to_string())?;
+            let built = volume.source.clone();
+            (volume, built, Commit::Config(config), PlacedRole::Successor)
+        };
+        let above = |row: &VolumeRow| ancestry.containers_above(row, new.key);
+        let ancestors_before = above(new.head);
+        let ancestors_after =
+            if new.edge.is_some() { new.origin.map(above).unwrap_or_default() } else { Vec::new() };
+        Ok(Replace {
+            verb: new.verb.to_owned(),
+            container: new.key.clone(),
+            old: new.head.volume.clone(),
+            placed,
+            new: volume,
+            built,
+            staging,
+            commit,
+            edges: inherited_edges(new, ancestry, id),
+            ancestors_before,
+            ancestors_after,
+            created: super::now(),
+        })
+    }
+
+    /// Carries a replacement out; `build` makes the new head where it is built.
+    pub(super) fn replace(
+        &self,
+        context: &Context,
+        replace: Replace,
+        build: impl FnOnce(&Volume) -> Result<()>,
+    ) -> Result<Volume> {
+        let begun = self.begin(&replace.verb, Intent::Replace(replace.clone()), &[])?;
+        let built = Volume { source: replace.built.clone(), ..replace.new.clone() };
+        let ready =
+            self.build(context, &replace, &built, build).and_then(|()| self.commit(context, &replace));
+        match ready {
+            Ok(()) => {
+                self.complete_replace(context, begun, &replace)?;
+                Ok(replace.new)
+            }
+            Err(error) => Err(match self.abandon(&replace).and_then(|()| self.finish(begun, |_| Ok(()))) {
+                Ok(()) => error,
+                Err(failed) => error
+                    .with_context("rollback", failed.full_message())
+                    .with_hint("the next keiki command, or `keiki check --repair`, removes what is left"),
+            }),
+        }
+    }
+
+    fn build(
+        &self,
+        context: &Context,
+        replace: &Replace,
+        built: &Volume,
+        build: impl FnOnce(&Volume) -> Result<()>,
+    ) -> Result<()> {
+        context.step(&format!("{}.volume", replace.verb))?;
+        if matches!(replace.commit, Commit::Exchange) {
+            home::make_staging(&replace.staging, replace.new.id)?;
+        }
+        build(built)?;
+        context.step(&format!("{}.sync", replace.verb))?;
+        self.sync_volumes(context, std::slice::from_ref(built))
+    }
+
+    fn commit(&self, context: &Context, replace: &Replace) -> Result<()> {
+        context.step(&format!("{}.commit", replace.verb))?;
+        match &replace.commit {
+            Commit::Config(config) => home::replace_file(&replace.container.home().join("config"), config),
+            Commit::Exchange => {
+                let store = self.store_of(&replace.new)?;
+                let group = store.exchange().ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Internal,
+                        format!("the {} store cannot exchange any more", store.kind()),
+                    )
+                })?;
+                let new = Volume { source: replace.built.clone(), ..replace.new.clone() };
+                self.wait(group.exchange(context, &replace.old, &new))?;
+                self.sync_volumes(context, std::slice::from_ref(&replace.new))
+            }
+        }
+    }
+
+    /// Does what follows the commit point: rows, relations, and then the old head goes.
+    fn complete_replace(&self, context: &Context, begun: Begun, replace: &Replace) -> Result<()> {
+        context.step(&format!("{}.record", replace.verb))?;
+        self.catalogue.write(|db| record(db, replace))?;
+        if replace.ancestors_before != replace.ancestors_after {
+            context.step(&format!("{}.relations", replace.verb))?;
+            let link = |ancestors: &Vec<ContainerKey>| [(replace.container.clone(), ancestors.clone())];
+            self.unlink(context, &link(&replace.ancestors_before))?;
+            self.link(context, &link(&replace.ancestors_after))?;
+        }
+        context.step(&format!("{}.reclaim", replace.verb))?;
+        self.destroy_volume(context, &left_over(replace))?;
+        home::remove(&replace.staging)?;
+        self.finish(begun, |_| Ok(()))
+    }
+
+    /// Removes a new head that will not be one.
+    fn abandon(&self, replace: &Replace) -> Result<()> {
+        let built = Volume { source: replace.built.clone(), ..replace.new.clone() };
+        self.destroy_volume(&Context::default(), &built)?;
+        home::remove(&replace.staging)
+    }
+
+    /// Destroys a volume of any store.
+    pub(super) fn destroy_volume(&self, context: &Context, volume: &Volume) -> Result<()> {
+        self.wait(self.store_of(volume)?.destroy(context, volume)).map(drop)
+    }
+
+    /// Resolves the intent of a dead owner.
+    pub(super) fn recover_replace(&self, context: &Context, begun: Begun, replace: &Replace) -> Result<()> {
+        if self.is_replaced(replace)? {
+            self.complete_replace(context, begun, replace)
+        } else {
+            self.abandon(replace)?;
+            self.finish(begun, |_| Ok(()))
+        }
+    }
+
+    fn is_replaced(&self, replace: &Replace) -> Result<bool> {
+        match &replace.commit {
+            Commit::Config(config) => Ok(home::read_file(&replace.container.home().join("config"))?
+                .as_deref()
+                == Some(config.as_slice())),
+            Commit::Exchange => {
+                let found = self.wait(self.store_of(&replace.new)?.probe(&replace.new))?;
+                Ok(found == Presence::Complete(replace.new.id))
+            }
+        }
+    }
+}
+
+fn place_in(
+    store: &dyn BackingStore,
+    new: &NewHead<'_>,
+    id: VolumeId,
+    staging: &std::path::Path,
+    origin: Option<&Volume>,
+) -> Result<crate::volume::VolumeSource> {
+    let placement = Placement {
+        id,
+        container: new.key.name.clone(),
+        role: VolumeRole::Successor,
+        home: staging.to_owned(),
+        options: new.head.volume.properties.clone(),
+    };
+    store.place(&placement, origin)
+}
+
+/// The old head where it is after the commit point.
+fn left_over(replace: &Replace) -> Volume {
+    match replace.commit {
+        Commit::Exchange => Volume { source: replace.built.clone(), ..replace.old.clone() },
+        Commit::Config(_) => replace.old.clone(),
+    }
+}
+
+/// The new head came from where the old one came from, and depends on what it was built upon.
+fn inherited_edges(new: &NewHead<'_>, ancestry: &Ancestry, id: VolumeId) -> Vec<Edge> {
+    let old = new.head.volume.id;
+    let came_from = ancestry.edges.iter().find(|edge| edge.child == old && edge.kind == EdgeKind::Provenance);
+    let mut edges: Vec<Edge> = new.edge.map(|edge| Edge { child: id, ..edge }).into_iter().collect();
+    // A flattened head keeps its origin as provenance when it had it as a dependency alone.
+    let former = ancestry.lineage.parent(old).map(|(parent, _)| parent.id);
+    if let Some(parent) = came_from.map(|edge| edge.parent).or(former.filter(|_| edges.is_empty())) {
+        edges.push(Edge::provenance(id, parent));
+    }
+    edges
+}
+
+fn record(db: &rusqlite::Connection, replace: &Replace) -> Result<()> {
+    rows::move_provenance(db, replace.old.id, replace.new.id)?;
+    rows::drop_volume(db, replace.old.id)?;
+    rows::put_volume(
+        db,
+        &VolumeRow {
+            volume: replace.new.clone(),
+            container: replace.container.clone(),
+            role: NodeRole::Head,
+            placed: replace.placed,
+            created: Some(replace.created),
+        },
+    )?;
+    replace.edges.iter().try_for_each(|edge| rows::put_edge(db, edge))
+}

@@ -213,6 +213,23 @@ fn a_layer_goes_with_the_last_volume_that_needs_it_and_not_before() {
 }
 
 #[test]
+fn garbage_elsewhere_is_none_of_a_plans_business() {
+    let family = Family::default().nodes(&["a", "a#1", "a#2", "b#1", "c!1"]);
+    let family = family.stacked("a", "a#1").stacked("a#2", "a#1");
+    let mut steps = family.steps("a", Only);
+    steps.sort_unstable();
+    assert_eq!(steps, ["a", "a#1", "a#2"]);
+}
+
+#[test]
+fn ones_own_volumes_behind_a_ghost_are_nobody_elses() {
+    let family = Family::default().nodes(&["a", "a@s", "a!1", "b"]);
+    let family = family.stacked("a!1", "a").stacked("a@s", "a!1").stacked("b", "a!1");
+    let dependents: Vec<_> = family.build().dependents_of(&key("a")).iter().map(|node| node.id).collect();
+    assert_eq!(dependents, [family.id("b")]);
+}
+
+#[test]
 fn a_snapshot_that_the_present_head_stands_on_is_kept() {
     let family = Family::default().nodes(&["a", "a@s"]).stacked("a", "a@s");
     assert_eq!(family.blockers("a@s", Only), ["a"]);

@@ -146,6 +146,13 @@ impl ReferenceOptions {
         self
     }
 
+    /// Makes effects durable only after a barrier.
+    #[must_use]
+    pub fn unsynced(mut self) -> Self {
+        self.capabilities.durability = Durability::AfterSync;
+        self
+    }
+
     /// Makes volumes live below the container's home.
     #[must_use]
     pub fn in_home(mut self) -> Self {
@@ -211,6 +218,14 @@ impl ReferenceStore {
         Error::new(ErrorKind::Unsupported, format!("store `{}` cannot {verb}", self.options.kind))
     }
 
+    /// Makes an effect durable at once where the store promises that.
+    fn settle<'a>(&self, sources: impl IntoIterator<Item = &'a VolumeSource>) -> Result<()> {
+        match self.options.capabilities.durability {
+            Durability::OnReturn => self.disk.settle(sources),
+            Durability::AfterSync => Ok(()),
+        }
+    }
+
     fn check_options(&self, placement: &Placement) -> Result<()> {
         let Some(option) = placement.options.keys().find(|option| option.as_str() != "size") else {
             return Ok(());
@@ -274,11 +289,14 @@ impl BackingStore for ReferenceStore {
     }
 
     async fn create(&self, context: &Context, volume: &Volume) -> Result<()> {
-        self.disk.make(context, Verb::Create, volume, disk::Making::Empty).await
+        self.disk.make(context, Verb::Create, volume, disk::Making::Empty).await?;
+        self.settle([&volume.source])
     }
 
     async fn destroy(&self, context: &Context, volume: &Volume) -> Result<Destroyed> {
-        self.disk.destroy(context, volume).await
+        let destroyed = self.disk.destroy(context, volume).await?;
+        self.settle([&volume.source])?;
+        Ok(destroyed)
     }
 
     async fn probe(&self, volume: &Volume) -> Result<Presence> {
@@ -290,7 +308,8 @@ impl BackingStore for ReferenceStore {
     }
 
     async fn adopt(&self, context: &Context, volume: &Volume) -> Result<()> {
-        self.disk.adopt(context, volume).await
+        self.disk.adopt(context, volume).await?;
+        self.settle([&volume.source])
     }
 
     async fn attach(&self, _context: &Context, _volume: &Volume, _mode: AttachMode) -> Result<MountPlan> {
@@ -305,8 +324,9 @@ impl BackingStore for ReferenceStore {
         self.disk.usage(volumes)
     }
 
-    async fn sync_barrier(&self, context: &Context, _volumes: &[Volume]) -> Result<()> {
-        self.disk.sync(context).await
+    async fn sync_barrier(&self, context: &Context, volumes: &[Volume]) -> Result<()> {
+        self.disk.sync(context).await?;
+        self.disk.settle(volumes.iter().map(|volume| &volume.source))
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {

@@ -153,9 +153,18 @@ impl Object {
 struct Memory {
     objects: BTreeMap<u64, Object>,
     places: BTreeMap<VolumeSource, u64>,
+    /// What would be found after a power cut.
+    stable: Stable,
     faults: Vec<Fault>,
     violations: Vec<String>,
     unavailable: Option<(String, String)>,
+}
+
+/// What has reached stable storage.
+#[derive(Debug, Default)]
+struct Stable {
+    objects: BTreeMap<u64, Object>,
+    places: BTreeMap<VolumeSource, u64>,
 }
 
 /// The memory that reference stores share; a clone is the same disk.
@@ -229,6 +238,35 @@ impl ReferenceDisk {
             .filter(|object| object.state != State::Foreign)
             .map(|object| object.id)
             .collect()
+    }
+
+    /// Loses everything that no barrier and no durable verb has made stable. Places that are files are the file system's
+    /// own business and stay.
+    pub fn cut_power(&self) {
+        let mut memory = self.memory();
+        memory.objects = memory.stable.objects.clone();
+        memory.places = memory.stable.places.clone();
+    }
+
+    /// Makes the present state of some places stable, be it that nothing is there.
+    pub(super) fn settle<'a>(&self, sources: impl IntoIterator<Item = &'a VolumeSource>) -> Result<()> {
+        let mut memory = self.memory();
+        for source in sources {
+            let number = memory.locate(source)?;
+            let object = number.and_then(|number| memory.objects.get(&number).cloned());
+            // A place that moved keeps its object: only one that no place refers to any more is gone.
+            let former = match number {
+                Some(number) => memory.stable.places.insert(source.clone(), number),
+                None => memory.stable.places.remove(source),
+            };
+            if let Some(former) = former.filter(|former| !memory.objects.contains_key(former)) {
+                memory.stable.objects.remove(&former);
+            }
+            if let (Some(number), Some(object)) = (number, object) {
+                memory.stable.objects.insert(number, object);
+            }
+        }
+        Ok(())
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

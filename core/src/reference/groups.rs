@@ -28,6 +28,13 @@ impl ReferenceStore {
         }
         Ok(())
     }
+
+    async fn clone_one(&self, context: &Context, source: &Volume, target: &Volume) -> Result<()> {
+        self.check_source(source, "clone")?;
+        let making = Making::Clone(source.clone(), self.base());
+        self.disk.make(context, Verb::Clone, target, making).await?;
+        self.settle([&target.source])
+    }
 }
 
 #[async_trait]
@@ -38,7 +45,8 @@ impl Snapshots for ReferenceStore {
         }
         self.check_source(source, "snapshot")?;
         let making = Making::Snapshot(source.clone(), self.base());
-        self.disk.make(context, Verb::Snapshot, target, making).await
+        self.disk.make(context, Verb::Snapshot, target, making).await?;
+        self.settle([&target.source])
     }
 }
 
@@ -47,14 +55,7 @@ impl Clones for ReferenceStore {
     async fn clone_from(&self, context: &Context, source: &Volume, jobs: &[CloneJob]) -> Vec<Result<()>> {
         let mut results = Vec::with_capacity(jobs.len());
         for job in jobs {
-            let result = match self.check_source(source, "clone") {
-                Ok(()) => {
-                    let making = Making::Clone(source.clone(), self.base());
-                    self.disk.make(context, Verb::Clone, &job.target, making).await
-                }
-                Err(error) => Err(error),
-            };
-            results.push(result);
+            results.push(self.clone_one(context, source, &job.target).await);
         }
         results
     }
@@ -63,14 +64,16 @@ impl Clones for ReferenceStore {
 #[async_trait]
 impl Exchange for ReferenceStore {
     async fn exchange(&self, context: &Context, a: &Volume, b: &Volume) -> Result<()> {
-        self.disk.exchange(context, a, b).await
+        self.disk.exchange(context, a, b).await?;
+        self.settle([&a.source, &b.source])
     }
 }
 
 #[async_trait]
 impl Rename for ReferenceStore {
     async fn rename(&self, context: &Context, volume: &Volume, target: &VolumeSource) -> Result<()> {
-        self.disk.rename(context, volume, target).await
+        self.disk.rename(context, volume, target).await?;
+        self.settle([&volume.source, target])
     }
 }
 
@@ -93,6 +96,7 @@ impl Quota for ReferenceStore {
 impl LineageOps for ReferenceStore {
     async fn flatten(&self, context: &Context, volume: &Volume, target: &Volume) -> Result<()> {
         let making = Making::Clone(volume.clone(), Base::Copied);
-        self.disk.make(context, Verb::Flatten, target, making).await
+        self.disk.make(context, Verb::Flatten, target, making).await?;
+        self.settle([&target.source])
     }
 }

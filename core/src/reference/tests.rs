@@ -263,3 +263,37 @@ fn usage_tells_what_is_shown_and_what_is_held() {
     assert_eq!(usage[0].exclusive.map(|bytes| bytes.0), Some(1));
     assert_eq!(usage[1], Usage::default());
 }
+
+#[test]
+fn a_power_cut_takes_what_no_barrier_made_stable() {
+    let bench = Bench::new(ReferenceOptions::deferring().unsynced());
+    let (kept, lost) = (bench.head("a"), bench.volume("b", VolumeRole::Head, None));
+    bench.store.write(&kept, "x", b"1").unwrap();
+    wait(bench.store.sync_barrier(&bench.cx, std::slice::from_ref(&kept))).unwrap();
+    bench.store.write(&kept, "x", b"2").unwrap();
+    wait(bench.store.create(&bench.cx, &lost)).unwrap();
+    bench.store.disk().cut_power();
+    assert_eq!(bench.file(&kept, "x").as_deref(), Some("1"));
+    assert_eq!(wait(bench.store.probe(&lost)).unwrap(), Presence::Absent);
+    bench.destroy(&kept).unwrap();
+    bench.store.disk().cut_power();
+    assert_eq!(bench.file(&kept, "x").as_deref(), Some("1"), "an unsynced removal is undone");
+    bench.destroy(&kept).unwrap();
+    wait(bench.store.sync_barrier(&bench.cx, &[kept])).unwrap();
+    bench.store.disk().cut_power();
+    assert!(bench.store.disk().ids().is_empty());
+}
+
+#[test]
+fn a_durable_store_survives_a_power_cut_after_every_verb() {
+    let bench = Bench::new(ReferenceOptions::deferring());
+    let (a, b) = (bench.head("a"), bench.head("b"));
+    let clone = bench.clone_of(&a, "c");
+    wait(bench.any().exchange().unwrap().exchange(&bench.cx, &a, &b)).unwrap();
+    let moved = Volume::new(clone.id, VolumeSource::new(bench.store.kind(), "d").unwrap());
+    wait(bench.any().rename().unwrap().rename(&bench.cx, &clone, &moved.source)).unwrap();
+    bench.store.disk().cut_power();
+    assert_eq!(wait(bench.store.probe(&a)).unwrap(), Presence::Complete(b.id));
+    assert_eq!(wait(bench.store.probe(&moved)).unwrap(), Presence::Complete(clone.id));
+    assert_eq!(wait(bench.store.probe(&clone)).unwrap(), Presence::Absent);
+}

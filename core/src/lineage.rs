@@ -22,168 +22,26 @@ pub mod lxc_files;
 pub mod rules;
 pub mod tree;
 
+mod edge;
+mod node;
 mod refusal;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use crate::capability::{Capabilities, ParentDelete, ParentWrite, Residence};
 use crate::engine::ContainerKey;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::SnapshotName;
-use crate::volume::{StoreKind, VolumeId};
+use crate::volume::VolumeId;
 
 pub use destroy::{Action, Blocker, Cause, DestroyPlan, DestroyStep, Target};
+pub use edge::{Binding, Dependency, Edge, EdgeKind};
+pub use node::{Node, NodeRole};
 pub use refusal::Refusal;
 pub use tree::{Relation, Tree, TreeRow};
 
 /// A node is a volume, and a volume has one identity.
 pub type NodeId = VolumeId;
-
-/// What a volume is to its container.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NodeRole {
-    /// What the container starts from.
-    Head,
-    /// A snapshot that a user made.
-    Snapshot(SnapshotName),
-    /// A former head, frozen by a snapshot; without a name.
-    Layer,
-    /// Destroyed by its user, kept because others need its data.
-    Ghost,
-}
-
-impl NodeRole {
-    /// Returns whether a user can name it, so that only a user's wish removes it.
-    #[must_use]
-    pub fn is_named(&self) -> bool {
-        matches!(self, Self::Head | Self::Snapshot(_))
-    }
-
-    /// Returns the word for it in messages.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Head => "container",
-            Self::Snapshot(_) => "snapshot",
-            Self::Layer => "layer",
-            Self::Ghost => "ghost",
-        }
-    }
-}
-
-/// One volume in the graph.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Node {
-    /// Its identity.
-    pub id: NodeId,
-    /// The container that it serves, or served before it became a ghost.
-    pub container: ContainerKey,
-    /// What it is to that container.
-    pub role: NodeRole,
-    /// The store that keeps it, to be shown; no rule looks at it.
-    pub store: StoreKind,
-}
-
-impl Node {
-    /// Returns how a user seated in `lxcpath` names it: `name` or `name@snapshot`, with the lxcpath in front when it is
-    /// another one. Layers and ghosts go by their container's name.
-    #[must_use]
-    pub fn display(&self, lxcpath: &Path) -> String {
-        let mut text = String::new();
-        if self.container.lxcpath != lxcpath {
-            text.push_str(&self.container.lxcpath.to_string_lossy());
-            text.push('/');
-        }
-        text.push_str(self.container.name.as_str());
-        if let NodeRole::Snapshot(name) = &self.role {
-            text.push('@');
-            text.push_str(name.as_str());
-        }
-        text
-    }
-}
-
-/// What a dependency means for the parent; decided by the child's store when the child was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Dependency {
-    /// What a write to the parent does to the child.
-    pub write: ParentWrite,
-    /// What destroying the parent means while the child exists.
-    pub delete: ParentDelete,
-    /// How the child finds the parent.
-    pub binding: Binding,
-}
-
-/// How a child finds its parent's data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Binding {
-    /// By a path: the parent's home may not be renamed.
-    Path,
-    /// By what the store itself keeps track of: renames are harmless.
-    Store,
-}
-
-impl Dependency {
-    /// Returns the terms that a store with `capabilities` sets for the parents of its volumes, or `None` when its
-    /// volumes need no parent.
-    #[must_use]
-    pub fn of(capabilities: &Capabilities) -> Option<Self> {
-        let binding = match capabilities.residence {
-            Residence::Home => Binding::Path,
-            Residence::Named => Binding::Store,
-        };
-        let terms = Self { write: capabilities.parent_write, delete: capabilities.parent_delete, binding };
-        capabilities.clones_depend().then_some(terms)
-    }
-
-    /// Returns whether the parent's data is needed at all.
-    #[must_use]
-    pub fn holds(&self) -> bool {
-        self.delete != ParentDelete::Independent
-    }
-}
-
-/// What an edge says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EdgeKind {
-    /// The child's data needs the parent's.
-    Dependency(Dependency),
-    /// The child was copied from the parent and needs it no more.
-    Provenance,
-}
-
-/// One edge. A child has at most one dependency and at most one provenance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Edge {
-    /// What came from it.
-    pub child: NodeId,
-    /// Where it came from.
-    pub parent: NodeId,
-    /// Which kind.
-    pub kind: EdgeKind,
-}
-
-impl Edge {
-    /// Returns the edge that a clone made by a store with `capabilities` has: a dependency where its clones depend,
-    /// else provenance.
-    #[must_use]
-    pub fn of_clone(child: NodeId, parent: NodeId, capabilities: &Capabilities) -> Self {
-        let kind = Dependency::of(capabilities).map_or(EdgeKind::Provenance, EdgeKind::Dependency);
-        Self { child, parent, kind }
-    }
-
-    /// Returns the edge of a copy.
-    #[must_use]
-    pub fn provenance(child: NodeId, parent: NodeId) -> Self {
-        Self { child, parent, kind: EdgeKind::Provenance }
-    }
-}
 
 /// The volumes of one container, as positions.
 #[derive(Debug, Clone, Default)]

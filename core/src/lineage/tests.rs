@@ -1,8 +1,10 @@
 //! The rules as claims, on small families that people know.
 
 use super::*;
+use crate::capability::{ParentDelete, ParentWrite};
 use crate::engine::DestroyScope;
 use crate::name::ContainerName;
+use crate::volume::StoreKind;
 
 const HOME: &str = "/var/lib/lxc";
 

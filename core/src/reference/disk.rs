@@ -4,193 +4,33 @@
 //! Places are a map for named volumes; a location that is an absolute path is a file holding the object's number, so
 //! that the place moves with the directory that it lies in.
 
+mod fault;
+mod memory;
 mod place;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::capability::{Availability, Residence};
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::store::{Destroyed, Found, Presence, Usage};
 use crate::units::Bytes;
 use crate::volume::{StoreKind, Volume, VolumeId, VolumeSource};
 
+pub use fault::{Fault, Moment, Verb};
+pub(super) use memory::{Base, Making};
+
+use fault::Strike;
+use memory::{Memory, Object, State, foreign, not_found};
+
 /// What a volume shows: the content of every file by its path.
 pub type TreeContent = BTreeMap<PathBuf, Vec<u8>>;
-
-/// The verbs at which a fault can be planted; each names its steps (`create.make`, `create.mark`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verb {
-    /// `create`.
-    Create,
-    /// `destroy`.
-    Destroy,
-    /// `probe`.
-    Probe,
-    /// `list`.
-    List,
-    /// `adopt`.
-    Adopt,
-    /// `usage`.
-    Usage,
-    /// `sync_barrier`.
-    Sync,
-    /// `snapshot`.
-    Snapshot,
-    /// `clone_from`, each job.
-    Clone,
-    /// `exchange`.
-    Exchange,
-    /// `rename`.
-    Rename,
-    /// `resize`.
-    Resize,
-    /// `set_quota`.
-    Quota,
-    /// `flatten`.
-    Flatten,
-}
-
-impl fmt::Display for Verb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Create => "create",
-            Self::Destroy => "destroy",
-            Self::Probe => "probe",
-            Self::List => "list",
-            Self::Adopt => "adopt",
-            Self::Usage => "usage",
-            Self::Sync => "sync",
-            Self::Snapshot => "snapshot",
-            Self::Clone => "clone",
-            Self::Exchange => "exchange",
-            Self::Rename => "rename",
-            Self::Resize => "resize",
-            Self::Quota => "quota",
-            Self::Flatten => "flatten",
-        })
-    }
-}
-
-/// When a fault strikes within a verb.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Moment {
-    /// Nothing was done.
-    Before,
-    /// A partial object is left; for verbs that are one step, as before.
-    Halfway,
-    /// Everything was done, and yet the verb fails.
-    After,
-}
-
-/// A failure to come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
-    /// At which verb.
-    pub verb: Verb,
-    /// At its how many-th call from now on; 1 is the next.
-    pub nth: usize,
-    /// When within it.
-    pub moment: Moment,
-    /// With which error.
-    pub kind: ErrorKind,
-}
-
-/// How a new object hangs on its source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Base {
-    /// Not at all.
-    Copied,
-    /// It has its own view; the source must stay.
-    Held,
-    /// It shows the source's data through its own; the source must stay as it is.
-    Stacked,
-}
-
-/// How an object comes into being.
-#[derive(Debug, Clone)]
-pub(super) enum Making {
-    Empty,
-    Snapshot(Volume, Base),
-    Clone(Volume, Base),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Partial,
-    Complete,
-    Foreign,
-}
-
-#[derive(Debug, Clone)]
-struct Object {
-    id: VolumeId,
-    state: State,
-    is_snapshot: bool,
-    base: Option<(u64, Base)>,
-    /// What it holds itself; `None` hides a file of its base.
-    files: BTreeMap<PathBuf, Option<Vec<u8>>>,
-    limit: Option<Bytes>,
-}
-
-impl Object {
-    fn partial(id: VolumeId) -> Self {
-        Self {
-            id,
-            state: State::Partial,
-            is_snapshot: false,
-            base: None,
-            files: BTreeMap::new(),
-            limit: None,
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Memory {
-    objects: BTreeMap<u64, Object>,
-    places: BTreeMap<VolumeSource, u64>,
-    /// What would be found after a power cut.
-    stable: Stable,
-    faults: Vec<Fault>,
-    violations: Vec<String>,
-    unavailable: Option<(String, String)>,
-}
-
-/// What has reached stable storage.
-#[derive(Debug, Default)]
-struct Stable {
-    objects: BTreeMap<u64, Object>,
-    places: BTreeMap<VolumeSource, u64>,
-}
 
 /// The memory that reference stores share; a clone is the same disk.
 #[derive(Debug, Clone, Default)]
 pub struct ReferenceDisk(Arc<Mutex<Memory>>);
-
-/// The fault of one call, if any.
-#[derive(Debug, Clone, Copy)]
-struct Strike(Option<Fault>);
-
-impl Strike {
-    fn at(self, moment: Moment) -> Result<()> {
-        match self.0 {
-            Some(fault) if fault.moment == moment => {
-                Err(Error::new(fault.kind, format!("a planted fault struck `{}`", fault.verb)))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A fault within a verb that is one step strikes before it.
-    fn before_single_step(self) -> Result<()> {
-        self.at(Moment::Before)?;
-        self.at(Moment::Halfway)
-    }
-}
 
 impl ReferenceDisk {
     /// Returns an empty disk.
@@ -509,120 +349,4 @@ impl ReferenceDisk {
         effect(&mut self.memory())?;
         strike.at(Moment::After)
     }
-}
-
-impl Memory {
-    fn presence(&self, source: &VolumeSource) -> Result<Presence> {
-        let Some(number) = self.locate(source)? else { return Ok(Presence::Absent) };
-        Ok(match self.objects.get(&number).map(|object| (object.state, object.id)) {
-            Some((State::Complete, id)) => Presence::Complete(id),
-            Some((State::Partial, _)) => Presence::Partial,
-            Some((State::Foreign, _)) | None => Presence::Foreign,
-        })
-    }
-
-    /// The object at the volume's place, if it is complete and the volume's own.
-    fn complete(&self, volume: &Volume) -> Result<u64> {
-        let number = self.locate(&volume.source)?;
-        let object = number.and_then(|number| self.objects.get(&number));
-        let own = object.is_some_and(|object| object.state == State::Complete && object.id == volume.id);
-        number.filter(|_| own).ok_or_else(|| not_found(volume))
-    }
-
-    /// Whether the volume is there already; an error when something else is.
-    fn is_made(&self, volume: &Volume) -> Result<bool> {
-        let Some(number) = self.locate(&volume.source)? else { return Ok(false) };
-        match self.objects.get(&number) {
-            Some(object) if object.state != State::Foreign && object.id == volume.id => {
-                Ok(object.state == State::Complete)
-            }
-            _ => Err(foreign(volume)),
-        }
-    }
-
-    fn begin(&mut self, volume: &Volume) -> Result<u64> {
-        let number = match self.locate(&volume.source)? {
-            Some(number) => number,
-            None => self.occupy(&volume.source)?,
-        };
-        self.objects.insert(number, Object::partial(volume.id));
-        Ok(number)
-    }
-
-    fn fill(&mut self, number: u64, making: &Making) -> Result<()> {
-        let (source, base, is_snapshot) = match making {
-            Making::Empty => return Ok(()),
-            Making::Snapshot(source, base) => (source, *base, true),
-            Making::Clone(source, base) => (source, *base, false),
-        };
-        let parent = self.complete(source)?;
-        let files = match base {
-            Base::Stacked => BTreeMap::new(),
-            Base::Copied | Base::Held => {
-                self.contents(parent)?.into_iter().map(|(path, bytes)| (path, Some(bytes))).collect()
-            }
-        };
-        if let Some(object) = self.objects.get_mut(&number) {
-            object.files = files;
-            object.base = Some((parent, base));
-            object.is_snapshot = is_snapshot;
-        }
-        Ok(())
-    }
-
-    /// The object that destroying the volume removes; `None` when nothing is there.
-    fn removable(&mut self, volume: &Volume) -> Result<Option<u64>> {
-        let Some(number) = self.locate(&volume.source)? else { return Ok(None) };
-        let own = self
-            .objects
-            .get(&number)
-            .filter(|object| object.state != State::Foreign && object.id == volume.id);
-        if own.is_none() {
-            return Err(foreign(volume));
-        }
-        let Some((child, _)) = self.children(number).find(|(_, base)| *base != Base::Copied) else {
-            return Ok(Some(number));
-        };
-        self.violations.push(format!("`{}` was to be destroyed while `{child}` needs it", volume.source));
-        Err(Error::new(
-            ErrorKind::HasDependents,
-            format!("cannot destroy `{}`: `{child}` needs it", volume.source),
-        ))
-    }
-
-    fn children(&self, number: u64) -> impl Iterator<Item = (VolumeId, Base)> + '_ {
-        self.objects.values().filter_map(move |object| {
-            let (_, base) = object.base.filter(|(parent, _)| *parent == number)?;
-            Some((object.id, base))
-        })
-    }
-
-    /// What the object shows: its own files over those of its bases, without recursion.
-    fn contents(&self, number: u64) -> Result<TreeContent> {
-        let lost = || Error::new(ErrorKind::Corrupt, "the parent of a volume is gone");
-        let mut chain = Vec::new();
-        let mut next = Some(number);
-        while let Some(number) = next {
-            let object = self.objects.get(&number).filter(|object| object.state == State::Complete);
-            let object = object.ok_or_else(lost)?;
-            chain.push(object);
-            next = object.base.filter(|(_, base)| *base == Base::Stacked).map(|(parent, _)| parent);
-        }
-        let mut shown = TreeContent::new();
-        for (path, content) in chain.into_iter().rev().flat_map(|object| &object.files) {
-            match content {
-                Some(bytes) => shown.insert(path.clone(), bytes.clone()),
-                None => shown.remove(path),
-            };
-        }
-        Ok(shown)
-    }
-}
-
-fn not_found(volume: &Volume) -> Error {
-    Error::new(ErrorKind::NotFound, format!("there is no volume `{}`", volume.source))
-}
-
-fn foreign(volume: &Volume) -> Error {
-    Error::new(ErrorKind::Foreign, format!("`{}` is not volume `{}`", volume.source, volume.id))
 }

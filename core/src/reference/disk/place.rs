@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::Memory;
+use super::memory::Memory;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::volume::{StoreKind, VolumeSource};
 

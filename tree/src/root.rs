@@ -39,10 +39,15 @@ impl RootMetadata {
     /// # Errors
     /// `EPERM` for a foreign owner without `CAP_CHOWN`, and what else the kernel says.
     pub fn apply(&self, directory: BorrowedFd<'_>) -> Result<()> {
-        let (user, group) = (Uid::from_raw(self.owner.0), Gid::from_raw(self.owner.1));
-        fchown(directory, Some(user), Some(group)).map_err(failed("fchown"))?;
-        // After the owner, whose change takes setuid and setgid away.
-        fchmod(directory, self.mode).map_err(failed("fchmod"))?;
+        let found = Meta::of(directory).map_err(failed("statx"))?;
+        if found.owner() != self.owner {
+            let (user, group) = (Uid::from_raw(self.owner.0), Gid::from_raw(self.owner.1));
+            fchown(directory, Some(user), Some(group)).map_err(failed("fchown"))?;
+        }
+        // Also after a change of owner, which takes setuid and setgid away.
+        if found.owner() != self.owner || found.mode() != self.mode {
+            fchmod(directory, self.mode).map_err(failed("fchmod"))?;
+        }
         xattrs::write(Owner::Open(directory), &self.xattrs).map_err(failed("fsetxattr"))?;
         futimens(directory, &self.times).map_err(failed("futimens"))
     }

@@ -1,0 +1,60 @@
+//! Adopting what LXC made: marks, and nothing else.
+
+use std::path::Path;
+
+use keiki_core::context::Context;
+use keiki_core::volume::{Volume, VolumeId};
+use keiki_core::{Error, ErrorKind, Result, ResultExt};
+use rustix::fs::{Mode, mkdirat, openat};
+use rustix::io::Errno;
+
+use crate::create::work_name;
+use crate::layers::Layers;
+use crate::list;
+use crate::spot::{DIRECTORY, Seen, Spot};
+
+/// Marks a volume that LXC made; its base too, where it has one of its own.
+pub(crate) fn adopt(context: &Context, volume: &Volume) -> Result<()> {
+    let layers = Layers::of(volume)?;
+    let missing = || Error::new(ErrorKind::NotFound, format!("`{}` does not exist", layers.upper.display()));
+    let upper = Spot::upper(&layers.upper, volume.id)?.ok_or_else(missing)?;
+    let directory = match upper.look()? {
+        Seen::Ours(_) => return Ok(()),
+        Seen::Other(directory, None) => directory,
+        Seen::Nothing => return Err(missing()),
+        seen => return Err(upper.foreign(&seen)),
+    };
+    if let Some(base) = layers.own_base() {
+        adopt_base(context, base, volume.id)?;
+    }
+    context.step("adopt.work")?;
+    record_adopted(&upper, &layers)?;
+    context.step("adopt.mark")?;
+    upper.mark(&directory)
+}
+
+fn adopt_base(context: &Context, path: &Path, id: VolumeId) -> Result<()> {
+    let missing = || Error::new(ErrorKind::NotFound, format!("`{}` does not exist", path.display()));
+    let base = Spot::base(path, id)?.ok_or_else(missing)?;
+    match base.look()? {
+        Seen::Ours(_) => Ok(()),
+        Seen::Other(directory, None) => {
+            context.step("adopt.base")?;
+            base.mark(&directory)
+        }
+        Seen::Nothing => Err(missing()),
+        seen => Err(base.foreign(&seen)),
+    }
+}
+
+/// Old versions of LXC called the scratch directory otherwise, so that it may be missing.
+fn record_adopted(upper: &Spot, layers: &Layers) -> Result<()> {
+    let shown = || format!("cannot make `{}`", layers.work().display());
+    let name = work_name(layers);
+    match mkdirat(&upper.parent, &name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno).or_err(shown),
+    }
+    let work = openat(&upper.parent, &name, DIRECTORY, Mode::empty()).or_err(shown)?;
+    list::record(&work, layers)
+}

@@ -1,0 +1,130 @@
+//! How a stack is mounted, and what must be true before.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use keiki_core::mount_plan::{AttachMode, MountPlan, MountRecipe, Upper};
+use keiki_core::volume::Volume;
+use keiki_core::{Error, ErrorKind, Result, ResultExt};
+use keiki_tree::RootMetadata;
+use rustix::fs::{AtFlags, Mode, mkdir, statat};
+use rustix::io::Errno;
+
+use crate::clone::require;
+use crate::layers::{Layers, owner_of};
+use crate::spec::Writes;
+use crate::spot::{Seen, Spot};
+
+/// Tells how to mount a volume.
+///
+/// To be filled, a created volume shows its base, as in LXC: what comes first is the base, not a change.
+pub(crate) fn plan(volume: &Volume, mode: AttachMode) -> Result<MountPlan> {
+    let layers = Layers::of(volume)?;
+    let upper = require(volume, &layers)?;
+    check_lowers(&layers)?;
+    if mode == AttachMode::Fill && own_base(volume, &layers)?.is_some() {
+        let recipe = MountRecipe::Directory { path: layers.lowers[0].clone() };
+        return Ok(MountPlan { recipe, read_only: false });
+    }
+    settle(volume, &layers, &upper)?;
+    if mode == AttachMode::ReadOnly {
+        let lowers = std::iter::once(layers.upper).chain(layers.lowers).collect();
+        return Ok(stacked(lowers, Upper::None, true));
+    }
+    let writes = match Writes::of(volume) {
+        Writes::Memory => Upper::Memory { size: None },
+        Writes::Disk => Upper::Directory { work: scratch(&layers)?, upper: layers.upper },
+    };
+    Ok(stacked(layers.lowers, writes, false))
+}
+
+fn stacked(lowers: Vec<PathBuf>, upper: Upper, read_only: bool) -> MountPlan {
+    MountPlan { recipe: MountRecipe::Overlay { lowers, upper, options: Vec::new() }, read_only }
+}
+
+/// Returns the scratch directory, made anew where somebody tidied it away: nothing in it is ever needed again.
+fn scratch(layers: &Layers) -> Result<PathBuf> {
+    let work = layers.work();
+    match mkdir(&work, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(work),
+        Err(errno) => Err(errno).or_err(|| format!("cannot make `{}`", work.display())),
+    }
+}
+
+/// Refuses a missing layer by the name of the container that it belonged to.
+fn check_lowers(layers: &Layers) -> Result<()> {
+    for (index, lower) in layers.lowers.iter().enumerate() {
+        let shown = || format!("cannot look at `{}`", lower.display());
+        match std::fs::metadata(lower) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return Err(missing(layers, index, lower, "is not a directory")),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(missing(layers, index, lower, "is missing"));
+            }
+            Err(error) => return Err(Error::io(shown(), error)),
+        }
+    }
+    Ok(())
+}
+
+fn missing(layers: &Layers, index: usize, lower: &Path, what: &str) -> Error {
+    let (count, owner) = (layers.lowers.len(), owner_of(lower));
+    let whose = owner.as_ref().map_or_else(String::new, |owner| format!(" of `{owner}`"));
+    let text = format!(
+        "the layer `{}`{whose} {what} ({} of {count} below `{}`)",
+        lower.display(),
+        index + 1,
+        layers.upper.display()
+    );
+    let error = Error::new(ErrorKind::NotFound, text);
+    match owner {
+        Some(owner) => {
+            error.with_hint(format!("bring back the files of `{owner}`; `keiki tree` shows who needs them"))
+        }
+        None => error,
+    }
+}
+
+/// Makes the root of a volume that was never started look like its base, which was filled after the layer was made.
+///
+/// Once it has been mounted for writing (the kernel leaves `work/work` behind), the layer's root speaks for itself.
+pub(crate) fn settle(volume: &Volume, layers: &Layers, upper: &OwnedFd) -> Result<()> {
+    let Some(base) = own_base(volume, layers)? else { return Ok(()) };
+    if was_mounted(layers)? {
+        return Ok(());
+    }
+    let shown = || format!("cannot prepare `{}`", layers.upper.display());
+    RootMetadata::of(base.as_fd()).or_err(shown)?.apply(upper.as_fd()).or_err(shown)
+}
+
+fn was_mounted(layers: &Layers) -> Result<bool> {
+    let work = layers.work();
+    match statat(rustix::fs::CWD, work.join("work"), AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+        Err(errno) => Err(errno).or_err(|| format!("cannot look into `{}`", work.display())),
+    }
+}
+
+/// Opens the base that belongs to the volume, if it has one.
+fn own_base(volume: &Volume, layers: &Layers) -> Result<Option<OwnedFd>> {
+    let Some(path) = layers.own_base() else { return Ok(None) };
+    let Some(spot) = Spot::base(path, volume.id)? else { return Ok(None) };
+    match spot.look()? {
+        Seen::Ours(base) => Ok(Some(base)),
+        Seen::Nothing | Seen::Other(..) | Seen::NoDirectory => Ok(None),
+    }
+}
+
+/// Opens every directory that the volume owns: the upper layer, and the base that it brought along.
+pub(crate) fn own_directories(volume: &Volume) -> Result<Vec<OwnedFd>> {
+    let layers = Layers::of(volume)?;
+    let mut directories = Vec::new();
+    if let Some(spot) = Spot::upper(&layers.upper, volume.id)?
+        && let Seen::Ours(upper) = spot.look()?
+    {
+        directories.push(upper);
+        directories.extend(own_base(volume, &layers)?);
+    }
+    Ok(directories)
+}

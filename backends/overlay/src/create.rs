@@ -1,0 +1,175 @@
+//! Making volumes: a base with content to come, an upper layer that looks like what is below, and scratch.
+//!
+//! Order: base aside, marked, in place; then the upper layer aside, scratch, mark, in place. So a volume whose upper layer is
+//! in place is complete, and whatever an interruption leaves carries the volume's id in its name or mark.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use keiki_core::context::Context;
+use keiki_core::volume::{Volume, VolumeId};
+use keiki_core::{Error, ErrorKind, Result, ResultExt};
+use keiki_tree::RootMetadata;
+use rustix::fs::{AtFlags, Mode, fchmod, mkdir, mkdirat, openat, unlinkat};
+use rustix::io::Errno;
+
+use crate::layers::Layers;
+use crate::list;
+use crate::spot::{Attempt, DIRECTORY, Seen, Spot, foreign};
+
+/// The steps of making a volume, as the observer hears them.
+#[derive(Debug)]
+pub(crate) struct Steps {
+    pub(crate) base: &'static str,
+    pub(crate) mkdir: &'static str,
+    pub(crate) mark: &'static str,
+    pub(crate) publish: &'static str,
+}
+
+pub(crate) const CREATE: Steps =
+    Steps { base: "create.base", mkdir: "create.mkdir", mark: "create.mark", publish: "create.publish" };
+
+/// Makes an empty volume with a base of its own.
+pub(crate) fn create(context: &Context, volume: &Volume) -> Result<()> {
+    make(context, volume, &CREATE, |root| {
+        // Not `mkdir`'s mode, which the umask narrows.
+        fchmod(root, Mode::from_raw_mode(0o755)).or_err(|| format!("cannot open up `{}`", volume.source))
+    })
+}
+
+/// Makes a volume whose base is filled by `fill`; success without doing anything when it is there.
+pub(crate) fn make(
+    context: &Context,
+    volume: &Volume,
+    steps: &Steps,
+    fill: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
+) -> Result<()> {
+    let layers = Layers::of(volume)?;
+    let Some(base) = layers.own_base() else {
+        let text = format!("`{}` stands upon layers of others", volume.source);
+        return Err(Error::new(ErrorKind::InvalidArgument, text).with_hint("it is made by cloning"));
+    };
+    if is_complete(&layers, volume.id)? {
+        return Ok(());
+    }
+    if base.parent() == layers.upper.parent() {
+        ensure_above(&layers)?;
+    }
+    let base = make_base(context, base, volume.id, steps, fill)?;
+    let root =
+        RootMetadata::of(base.as_fd()).or_err(|| format!("cannot read the base of `{}`", volume.source))?;
+    make_upper(context, volume.id, &layers, &root, steps)
+}
+
+/// Returns whether the upper layer is in place; something else there is refused before anything is made.
+fn is_complete(layers: &Layers, id: VolumeId) -> Result<bool> {
+    let Some(spot) = Spot::upper(&layers.upper, id)? else { return Ok(false) };
+    match spot.look()? {
+        Seen::Ours(_) => Ok(true),
+        Seen::Nothing => Ok(false),
+        seen => Err(spot.foreign(&seen)),
+    }
+}
+
+fn make_base(
+    context: &Context,
+    path: &Path,
+    id: VolumeId,
+    steps: &Steps,
+    fill: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
+) -> Result<OwnedFd> {
+    let spot = Spot::base(path, id)?.ok_or_else(|| no_home(path))?;
+    match spot.look()? {
+        Seen::Ours(base) => return Ok(base),
+        Seen::Nothing => {}
+        seen => return Err(spot.foreign(&seen)),
+    }
+    context.step(steps.base)?;
+    let (base, _) = spot.fresh_aside()?;
+    fill(base.as_fd())?;
+    spot.mark(&base)?;
+    spot.publish()?;
+    Ok(base)
+}
+
+/// Makes the upper layer with its scratch directory; `root` is what the layer below looks like.
+pub(crate) fn make_upper(
+    context: &Context,
+    id: VolumeId,
+    layers: &Layers,
+    root: &RootMetadata,
+    steps: &Steps,
+) -> Result<()> {
+    context.step(steps.mkdir)?;
+    ensure_above(layers)?;
+    let spot = Spot::upper(&layers.upper, id)?.ok_or_else(|| no_home(&layers.upper))?;
+    match spot.look()? {
+        Seen::Ours(_) => return Ok(()),
+        Seen::Nothing => {}
+        seen => return Err(spot.foreign(&seen)),
+    }
+    let (upper, attempt) = spot.fresh_aside()?;
+    let work = match make_work(&spot, layers, attempt) {
+        Ok(work) => work,
+        Err(error) => {
+            // Nothing of ours may stay beside something foreign. Where that fails too, `destroy` will do it.
+            return match spot.remove_aside(context) {
+                Ok(()) => Err(error),
+                Err(second) => Err(error.with_context("left behind", second.full_message())),
+            };
+        }
+    };
+    list::record(&work, layers)?;
+    root.apply(upper.as_fd()).or_err(|| format!("cannot prepare `{}`", spot.path.display()))?;
+    context.step(steps.mark)?;
+    spot.mark(&upper)?;
+    context.step(steps.publish)?;
+    spot.publish()
+}
+
+/// Makes the directory `overlay` in a home.
+fn ensure_above(layers: &Layers) -> Result<()> {
+    let above = layers.upper.parent().unwrap_or(&layers.upper);
+    if above == layers.home() {
+        return Ok(());
+    }
+    match mkdir(above, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(Errno::NOENT) => Err(no_home(above)),
+        Err(errno) => Err(errno).or_err(|| format!("cannot make `{}`", above.display())),
+    }
+}
+
+/// Makes the scratch directory. One that is there already is ours only if we have been here before.
+fn make_work(spot: &Spot, layers: &Layers, attempt: Attempt) -> Result<OwnedFd> {
+    let (path, name) = (layers.work(), work_name(layers));
+    let shown = || format!("cannot make `{}`", path.display());
+    match mkdirat(&spot.parent, &name, Mode::from_raw_mode(0o755)) {
+        Err(Errno::EXIST) if attempt == Attempt::Repeated => {}
+        Err(Errno::EXIST) => return Err(foreign(&path, "is in the way")),
+        other => other.or_err(shown)?,
+    }
+    openat(&spot.parent, &name, DIRECTORY, Mode::empty()).or_err(shown)
+}
+
+/// Returns the name of the scratch directory beside the upper layer.
+pub(crate) fn work_name(layers: &Layers) -> OsString {
+    layers.work().file_name().unwrap_or_default().to_owned()
+}
+
+/// Removes the directory `overlay` once nothing is in it.
+pub(crate) fn remove_above(layers: &Layers) {
+    let above = layers.upper.parent().unwrap_or(&layers.upper);
+    if above != layers.home() {
+        // Another layer of the same home may be in it.
+        let _in_use = unlinkat(rustix::fs::CWD, above, AtFlags::REMOVEDIR);
+    }
+}
+
+fn no_home(path: &Path) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("cannot make `{}`: the directory above does not exist", path.display()),
+    )
+}

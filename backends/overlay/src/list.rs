@@ -1,0 +1,142 @@
+//! Finding our volumes in an lxcpath, by their marks.
+//!
+//! A volume's place names the layers below it, which its upper layer does not tell. They are therefore noted on the
+//! scratch directory when a volume is made: `./…` for what is in the same home (which may be renamed), else absolute.
+//! The configuration of the container stays the truth; the note serves whoever must find volumes without it.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use keiki_core::store::{Found, Pool};
+use keiki_core::volume::{StoreKind, VolumeId, VolumeSource};
+use keiki_core::{Result, ResultExt};
+use keiki_tree::mark;
+use rustix::fs::{Dir, FileType, Mode, OFlags, XattrFlags, fgetxattr, fsetxattr, open, openat};
+use rustix::io::Errno;
+
+use crate::layers::Layers;
+use crate::spec::KIND;
+use crate::spot::DIRECTORY;
+
+/// The note, with the name for those who may not write trusted attributes behind it.
+const NOTES: [&CStr; 2] = [c"trusted.keiki.lowers", c"user.keiki.lowers"];
+/// Longer notes do not exist: 64 layers of 255 bytes.
+const NOTE_MAX: usize = 16 * 1024;
+/// What every file system takes; ext4 has one block for all attributes of a directory.
+const NOTE_SURE: usize = 1024;
+
+/// Notes on the scratch directory which layers the volume stands upon.
+pub(crate) fn record(work: &OwnedFd, layers: &Layers) -> Result<()> {
+    let home = layers.home();
+    let relative = |lower: &PathBuf| match lower.strip_prefix(home) {
+        Ok(rest) => format!("./{}", rest.display()),
+        Err(_) => lower.display().to_string(),
+    };
+    let note = layers.lowers.iter().map(relative).collect::<Vec<_>>().join(":");
+    let write = |name| fsetxattr(work, name, note.as_bytes(), XattrFlags::empty());
+    let written = match write(NOTES[0]) {
+        Err(Errno::PERM | Errno::OPNOTSUPP) => write(NOTES[1]),
+        other => other,
+    };
+    match written {
+        // The file system has no room for so many layers; the volume is found by its configuration only.
+        Err(Errno::NOSPC | Errno::TOOBIG | Errno::RANGE) if note.len() > NOTE_SURE => Ok(()),
+        other => other.or_err(|| format!("cannot note the layers of `{}`", layers.upper.display())),
+    }
+}
+
+/// Returns every marked upper layer of containers and snapshots below the pool.
+pub(crate) fn list(pool: &Pool) -> Result<Vec<Found>> {
+    let shown = || format!("cannot read `{}`", pool.path.display());
+    let root = open(&pool.path, DIRECTORY - OFlags::NOFOLLOW, Mode::empty()).or_err(shown)?;
+    let mut found = Vec::new();
+    for name in directories(&root).or_err(shown)? {
+        let path = pool.path.join(as_path(&name));
+        let shown = || format!("cannot read `{}`", path.display());
+        let Some(home) = enter(&root, &name).or_err(shown)? else { continue };
+        look_into_home(&home, &path, &mut found).or_err(shown)?;
+        let Some(snapshots) = enter(&home, c"snaps").or_err(shown)? else { continue };
+        for snapshot in directories(&snapshots).or_err(shown)? {
+            let Some(home) = enter(&snapshots, &snapshot).or_err(shown)? else { continue };
+            let path = path.join("snaps").join(as_path(&snapshot));
+            look_into_home(&home, &path, &mut found).or_err(shown)?;
+        }
+    }
+    Ok(found)
+}
+
+fn look_into_home(home: &OwnedFd, path: &Path, found: &mut Vec<Found>) -> Result<(), Errno> {
+    found.extend(volume_at(home, path, path, c"delta0")?);
+    let Some(overlay) = enter(home, c"overlay")? else { return Ok(()) };
+    for name in directories(&overlay)? {
+        if name.to_bytes().starts_with(b"delta") {
+            found.extend(volume_at(&overlay, &path.join("overlay"), path, &name)?);
+        }
+    }
+    Ok(())
+}
+
+/// Returns the volume whose upper layer is `name`, if it is one of ours.
+fn volume_at(above: &OwnedFd, path: &Path, home: &Path, name: &CStr) -> Result<Option<Found>, Errno> {
+    let Some(id) = marked(above, name)? else { return Ok(None) };
+    let upper = path.join(as_path(name));
+    // Only to learn the name of the scratch directory; the lower does not matter for that.
+    let Ok(layers) = Layers::new(vec![home.join("rootfs")], upper.clone()) else { return Ok(None) };
+    let work = CString::new(crate::create::work_name(&layers).as_bytes()).map_err(|_| Errno::INVAL)?;
+    let Some(note) = note_on(above, &work)? else { return Ok(None) };
+    let lowers = note.split(':').map(|lower| match lower.strip_prefix("./") {
+        Some(rest) => home.join(rest),
+        None => PathBuf::from(lower),
+    });
+    let source = Layers::new(lowers.collect(), upper)
+        .and_then(|layers| VolumeSource::new(StoreKind::new(KIND), layers.to_string()));
+    // A path that no configuration can name is no place of ours.
+    Ok(source.ok().map(|source| Found { id, source }))
+}
+
+fn marked(directory: &OwnedFd, name: &CStr) -> Result<Option<VolumeId>, Errno> {
+    let Some(layer) = enter(directory, name)? else { return Ok(None) };
+    let mark = mark::read_mark(layer.as_fd()).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+    Ok(mark.and_then(|mark| mark.parse().ok()))
+}
+
+fn note_on(above: &OwnedFd, work: &CStr) -> Result<Option<String>, Errno> {
+    let Some(work) = enter(above, work)? else { return Ok(None) };
+    let mut value = vec![0_u8; NOTE_MAX];
+    for name in NOTES {
+        match fgetxattr(&work, name, &mut value[..]) {
+            Ok(length) => return Ok(String::from_utf8(value[..length].to_vec()).ok()),
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(None)
+}
+
+/// Opens a directory; `None` when the name is gone or something else.
+fn enter(parent: &OwnedFd, name: &CStr) -> Result<Option<OwnedFd>, Errno> {
+    match openat(parent, name, DIRECTORY, Mode::empty()) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn directories(parent: &OwnedFd) -> Result<Vec<CString>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(parent)? {
+        let entry = entry?;
+        let may_be_directory = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
+        if may_be_directory && !entry.file_name().to_bytes().starts_with(b".") {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn as_path(name: &CStr) -> &Path {
+    Path::new(OsStr::from_bytes(name.to_bytes()))
+}

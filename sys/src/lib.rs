@@ -1,5 +1,15 @@
 //! Every unsafe line of Keiki's own system calls, one wrapper a call.
 
 pub mod btrfs;
+pub mod call;
+pub mod caps;
+pub mod cgroup;
 pub mod clock;
+pub mod lock;
+pub mod memfd;
 pub mod mount;
+pub mod netlink;
+pub mod process;
+pub mod rootdir;
+pub mod signal;
+pub mod tty;

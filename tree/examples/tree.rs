@@ -30,7 +30,8 @@ fn main() -> io::Result<()> {
 
 fn copy(from: &str, to: &str, reflink: Reflink) -> io::Result<()> {
     fs::create_dir(to)?;
-    let options = CopyOptions { reflink, ..CopyOptions::default() };
+    let workers = std::env::var("WORKERS").ok().and_then(|workers| workers.parse().ok());
+    let options = CopyOptions { reflink, workers, ..CopyOptions::default() };
     println!("{:?}", copy_tree(File::open(from)?.as_fd(), File::open(to)?.as_fd(), &options)?);
     Ok(())
 }

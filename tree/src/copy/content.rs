@@ -15,6 +15,9 @@ use crate::walk::Place;
 /// The kernel copies at most this much in one call, so that a failing thread stops soon.
 const MOST_AT_ONCE: u64 = 64 << 20;
 
+/// Holes in files up to this size are seen by their blocks alone.
+const SMALLEST_HOLE: u64 = 4096;
+
 /// What was learned about this pair of file systems.
 #[derive(Debug)]
 pub(super) struct Contents {
@@ -62,13 +65,14 @@ impl Contents {
             worker.report.bytes += stored;
             return Ok(());
         }
-        let copied = if meta.allocated() < size {
-            worker.report.sparse_files += 1;
+        // Blocks can say that there are holes, but not that there are none: attributes and preallocation count as well.
+        let copied = if meta.allocated() < size || size > SMALLEST_HOLE {
             self.copy_around_holes(&mut worker.buffer, &transfer, size)?
         } else {
             self.copy_range(&mut worker.buffer, &transfer, 0, size)?;
             size
         };
+        worker.report.sparse_files += u64::from(copied < size);
         worker.report.copied_files += 1;
         worker.report.copied_bytes += copied;
         worker.report.bytes += copied;
@@ -98,13 +102,15 @@ impl Contents {
 
     /// Copies what is not a hole, and returns how much that was.
     fn copy_around_holes(&self, buffer: &mut [u8], transfer: &Transfer<'_, '_>, size: u64) -> Result<u64> {
-        ftruncate(transfer.target, size).map_err(|errno| transfer.error("ftruncate", errno))?;
         let mut copied = 0;
         let mut end = 0;
         while let Some((start, stop)) = transfer.next_data(end, size)? {
             self.copy_range(buffer, transfer, start, stop)?;
             copied += stop - start;
             end = stop;
+        }
+        if end < size {
+            ftruncate(transfer.target, size).map_err(|errno| transfer.error("ftruncate", errno))?;
         }
         Ok(copied)
     }

@@ -1,9 +1,4 @@
-//! What a copy must keep, item by item, on the file system of the temporary directory. Needs root for most of it.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test says what it expects and what it skips"
-)]
+//! What a copy must keep, item by item, and what removing must survive.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
@@ -13,68 +8,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
+use crate::trees::{Trees, is_root};
 use keiki_tree::{
-    CopyOptions, CopyReport, DescribeOptions, Holes, Reflink, RemoveOptions, TreeError, copy_tree,
-    describe_tree, mark, measure_tree, remove_tree,
+    CopyOptions, DescribeOptions, Reflink, RemoveOptions, TreeError, describe_tree, mark, measure_tree,
+    remove_tree,
 };
 use rustix::fs::{
     AtFlags, CWD, FileType, IFlags, Mode, OFlags, Timespec, Timestamps, ioctl_getflags, ioctl_setflags,
     mkdirat, mknodat, openat, utimensat,
 };
-
-struct Trees {
-    place: tempfile::TempDir,
-}
-
-impl Trees {
-    fn new() -> Self {
-        let place = tempfile::tempdir().unwrap();
-        fs::create_dir(place.path().join("source")).unwrap();
-        fs::create_dir(place.path().join("target")).unwrap();
-        Self { place }
-    }
-
-    fn source(&self, name: &str) -> std::path::PathBuf {
-        self.place.path().join("source").join(name)
-    }
-
-    fn target(&self, name: &str) -> std::path::PathBuf {
-        self.place.path().join("target").join(name)
-    }
-
-    fn open(&self, name: &str) -> OwnedFd {
-        File::open(self.place.path().join(name)).unwrap().into()
-    }
-
-    fn try_copy(&self, options: &CopyOptions<'_>) -> Result<CopyReport, TreeError> {
-        copy_tree(self.open("source").as_fd(), self.open("target").as_fd(), options)
-    }
-
-    fn copy(&self) -> CopyReport {
-        self.try_copy(&CopyOptions::default()).unwrap()
-    }
-
-    /// Copies, and fails the test with every difference.
-    fn copy_equal(&self) -> CopyReport {
-        let report = self.copy();
-        let options = DescribeOptions { holes: Holes::Compare, ..DescribeOptions::default() };
-        let left = describe_tree(self.open("source").as_fd(), options).unwrap();
-        let right = describe_tree(self.open("target").as_fd(), options).unwrap();
-        let differences: Vec<_> = left.diff(&right).iter().map(ToString::to_string).collect();
-        assert!(differences.is_empty(), "{}", differences.join("\n"));
-        assert_eq!(left.hash(), right.hash());
-        assert_eq!(report.entries + 1, left.len() as u64);
-        report
-    }
-}
-
-fn is_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        println!("skipped: needs root");
-    }
-    root
-}
 
 fn set_times(path: &Path, seconds: i64, nanoseconds: i64) {
     let access = Timespec { tv_sec: seconds - 7, tv_nsec: nanoseconds + 1 };
@@ -272,7 +214,8 @@ fn holes_are_kept() {
     for name in ["sparse", "only-a-hole"] {
         let (left, right) =
             (fs::metadata(trees.source(name)).unwrap(), fs::metadata(trees.target(name)).unwrap());
-        assert_eq!(left.blocks(), right.blocks(), "{name}");
+        // xfs gives a growing file more than it needs, and the copy does not grow.
+        assert!(right.blocks() <= left.blocks(), "{name}: {} {}", right.blocks(), left.blocks());
         assert_eq!(left.len(), right.len());
     }
 }
@@ -328,7 +271,7 @@ fn symbolic_links_are_copied_as_text_and_never_followed() {
     symlink(&outside, trees.source("absolute")).unwrap();
     symlink("../outside", trees.source("relative")).unwrap();
     symlink("loop", trees.source("loop")).unwrap();
-    symlink(OsStr::from_bytes(&[b'x'; 4000]), trees.source("long")).unwrap();
+    symlink(OsStr::from_bytes(&[b'x'; 1000]), trees.source("long")).unwrap();
     symlink(OsStr::from_bytes(b"not\xffutf8\n"), trees.source("bytes")).unwrap();
     trees.copy_equal();
     let parent = trees.open("target");

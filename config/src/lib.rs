@@ -1,1 +1,24 @@
-//! The LXC configuration language, typed, with the place in every message.
+//! The LXC configuration language: `key = value` lines, typed, with the place of every value.
+//!
+//! - [`keys`]: every key there is, what it takes and what it means; one table, read by everybody.
+//! - [`ContainerConfig`]: a whole configuration with its includes, checked; what a runtime reads.
+//! - [`Document`]: the text of one file, in which single values are replaced and every other byte stays.
+//! - [`LxcConfigEditor`]: that, as the engine asks for it.
+//! - [`Diagnostic`]: `file:line:column: message`, with what was probably meant.
+//!
+//! The crate applies nothing, and reads no file but those that it is told and those that they include.
+#![forbid(unsafe_code)]
+
+mod diagnostic;
+mod document;
+mod editor;
+pub mod keys;
+mod load;
+mod model;
+mod value;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Place};
+pub use document::Document;
+pub use editor::LxcConfigEditor;
+pub use model::{ContainerConfig, Flag, Setting};
+pub use value::{Signal, ValueKind};

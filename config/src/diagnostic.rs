@@ -1,0 +1,141 @@
+//! What is wrong with a configuration, where, and what was probably meant.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use keiki_core::{Error, ErrorKind};
+
+use crate::keys;
+
+/// Where something stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The file.
+    pub file: Arc<PathBuf>,
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The column in characters, counted from 1.
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub message: String,
+    /// What to write instead, if we know.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+/// Everything that is wrong with a configuration, in the order of the text; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostics(pub Vec<Diagnostic>);
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, diagnostic) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{diagnostic}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+impl From<Diagnostics> for Error {
+    /// The first is the message; the others stand in the context, the hints behind.
+    fn from(all: Diagnostics) -> Self {
+        let mut diagnostics = all.0.into_iter();
+        let Some(first) = diagnostics.next() else {
+            return Self::new(ErrorKind::Internal, "a configuration was refused without a reason");
+        };
+        let mut error = Self::new(ErrorKind::InvalidArgument, first.to_string());
+        let mut hints: Vec<String> = first.hint.into_iter().collect();
+        for other in diagnostics {
+            error = error.with_context("also", other.to_string());
+            hints.extend(other.hint);
+        }
+        hints.into_iter().fold(error, Self::with_hint)
+    }
+}
+
+/// Returns the diagnostic for a key that does not exist: its new name, or the nearest one.
+pub(crate) fn unknown_key(place: Place, key: &str) -> Diagnostic {
+    let hint = match keys::renamed(key) {
+        Some(new) => Some(format!("LXC calls it `{new}` since 2.1")),
+        None => nearest(key).map(|near| format!("did you mean `{near}`?")),
+    };
+    Diagnostic { place, message: format!("there is no key `{key}`"), hint }
+}
+
+fn nearest(key: &str) -> Option<&'static str> {
+    let limit = (key.len() / 4).max(2);
+    keys::KEYS
+        .iter()
+        .map(|known| (distance(key, known.name), known.name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// How many characters must be inserted, removed or replaced.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// Returns a file for text that comes from nowhere.
+#[cfg(test)]
+pub(crate) fn nowhere() -> Arc<PathBuf> {
+    Arc::new(PathBuf::from("(configuration)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_key_is_answered_with_the_nearest_and_an_old_one_with_its_new_name() {
+        let place = Place { file: nowhere(), line: 3, column: 1 };
+        let typed = unknown_key(place.clone(), "lxc.uts.nmae");
+        assert_eq!(typed.to_string(), "(configuration):3:1: there is no key `lxc.uts.nmae`");
+        assert_eq!(typed.hint.as_deref(), Some("did you mean `lxc.uts.name`?"));
+        let old = unknown_key(place, "lxc.utsname");
+        assert_eq!(old.hint.as_deref(), Some("LXC calls it `lxc.uts.name` since 2.1"));
+    }
+
+    #[test]
+    fn distance_is_the_number_of_changes() {
+        for (a, b, changes) in
+            [("", "", 0), ("a", "", 1), ("abc", "abd", 1), ("abc", "xabc", 1), ("ab", "ba", 2)]
+        {
+            assert_eq!(distance(a, b), changes, "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! [`LxcConfigEditor`]: what the engine asks of a configuration, answered on its text.
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::sync::Arc;
+
+use keiki_core::engine::{CloneConfig, ConfigEditor, Identity, Payload};
+use keiki_core::{Error, ErrorKind, Result};
+
+use crate::diagnostic::Diagnostics;
+use crate::document::Document;
+
+const ROOTFS: &str = "lxc.rootfs.path";
+
+/// Edits LXC configuration text; every byte that need not change stays.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LxcConfigEditor;
+
+impl ConfigEditor for LxcConfigEditor {
+    fn rootfs(&self, config: &[u8], file: &Path) -> Result<Option<String>> {
+        let document = Document::new(config);
+        let (_, wrong) = document.entries(&Arc::new(file.to_owned()));
+        if wrong.is_empty() {
+            return Ok(document.get(ROOTFS).filter(|value| !value.is_empty()));
+        }
+        Err(Diagnostics(wrong).into())
+    }
+
+    fn with_rootfs(&self, config: &[u8], source: &str) -> Result<Vec<u8>> {
+        require_one_line(source)?;
+        let mut document = Document::new(config);
+        document.set(ROOTFS, source);
+        Ok(document.to_bytes())
+    }
+
+    fn for_clone(&self, config: &[u8], request: &CloneConfig<'_>) -> Result<Vec<u8>> {
+        require_one_line(request.source)?;
+        let (old, new) = (one_line(request.old_home)?, one_line(request.home)?);
+        let mut document = Document::new(config);
+        document.rewrite(|key, value| change(key, value, request.identity, (old, new)));
+        document.set(ROOTFS, request.source);
+        if request.identity != Identity::Kept {
+            document.set("lxc.uts.name", request.name.as_str());
+        }
+        match request.payload {
+            Payload::Ephemeral | Payload::EphemeralInMemory => document.set("lxc.ephemeral", "1"),
+            // A clone of something ephemeral is not; a renamed container stays what it was.
+            Payload::Persistent if request.identity == Identity::Fresh => document.remove("lxc.ephemeral"),
+            Payload::Persistent => {}
+        }
+        Ok(document.to_bytes())
+    }
+}
+
+/// Returns the new value of one entry, or `None` when it stays.
+fn change(key: &str, value: &str, identity: Identity, (old, new): (&str, &str)) -> Option<String> {
+    if identity == Identity::Fresh && key.starts_with("lxc.net.") && key.ends_with(".hwaddr") {
+        return fresh_hardware_address(value);
+    }
+    if key == ROOTFS || old == new {
+        return None;
+    }
+    let moved = move_paths(value, old, new);
+    (moved != value).then_some(moved)
+}
+
+/// Replaces every occurrence of the path `old` that ends at a component's end.
+fn move_paths(value: &str, old: &str, new: &str) -> String {
+    let mut moved = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some(at) = rest.find(old) {
+        let (before, found) = rest.split_at(at);
+        let after = &found[old.len()..];
+        let ends = after
+            .chars()
+            .next()
+            .is_none_or(|next| next == '/' || next == ':' || next == ',' || next.is_whitespace());
+        // `/srv/lib/lxc/a` is not below `/lib/lxc/a`.
+        let begins = before
+            .chars()
+            .next_back()
+            .is_none_or(|last| matches!(last, ':' | ',' | '=' | '"') || last.is_whitespace());
+        moved.push_str(before);
+        moved.push_str(if ends && begins { new } else { old });
+        rest = after;
+    }
+    moved.push_str(rest);
+    moved
+}
+
+/// Returns another address with the same three first bytes; a template with `x` stays, LXC fills it at every load.
+fn fresh_hardware_address(value: &str) -> Option<String> {
+    let bytes: Vec<u8> =
+        value.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect::<Option<_>>()?;
+    let [a, b, c, _, _, _] = bytes.as_slice() else { return None };
+    // A hasher's keys are random for each map; that is all that is needed for an address.
+    let [d, e, f, ..] = RandomState::new().hash_one(value).to_ne_bytes();
+    Some(format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"))
+}
+
+fn one_line(path: &Path) -> Result<&str> {
+    let text = path.to_str().ok_or_else(|| {
+        Error::new(
+            ErrorKind::InvalidArgument,
+            format!("`{}` is not UTF-8 and cannot stand in a config", path.display()),
+        )
+    })?;
+    require_one_line(text)?;
+    Ok(text)
+}
+
+/// A line break in a value would be a line of configuration of its own.
+fn require_one_line(value: &str) -> Result<()> {
+    if value.chars().any(char::is_control) {
+        let shown = value.escape_default();
+        return Err(Error::new(ErrorKind::InvalidArgument, format!("`{shown}` cannot stand in a config")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use keiki_core::name::ContainerName;
+
+    use super::*;
+
+    fn clone_of(config: &str, identity: Identity, payload: Payload) -> String {
+        let name = ContainerName::parse("web1").unwrap();
+        let request = CloneConfig {
+            name: &name,
+            old_home: Path::new("/var/lib/lxc/base"),
+            home: Path::new("/var/lib/lxc/web1"),
+            source: "dir:/var/lib/lxc/web1/rootfs",
+            identity,
+            payload,
+        };
+        String::from_utf8(LxcConfigEditor.for_clone(config.as_bytes(), &request).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_clone_gets_a_name_an_address_and_paths_of_its_own() {
+        let text = clone_of(
+            "# kept\nlxc.net.0.type = veth\nlxc.net.0.hwaddr = 00:16:3e:01:02:03\nlxc.net.1.hwaddr = 00:16:3e:xx:xx:xx\n\
+             lxc.mount.entry = /var/lib/lxc/base/data data none bind 0 0\n\
+             lxc.mount.entry = /var/lib/lxc/base2/data /srv/var/lib/lxc/base none bind 0 0\nlxc.uts.name = base\n\
+             lxc.rootfs.path = dir:/var/lib/lxc/base/rootfs\nlxc.ephemeral = 1\n",
+            Identity::Fresh,
+            Payload::Persistent,
+        );
+        assert!(text.starts_with("# kept\nlxc.net.0.type = veth\nlxc.net.0.hwaddr = 00:16:3e:"));
+        assert!(!text.contains("00:16:3e:01:02:03") && text.contains("00:16:3e:xx:xx:xx"));
+        assert!(text.contains("lxc.mount.entry = /var/lib/lxc/web1/data data none bind 0 0\n"));
+        assert!(
+            text.contains("lxc.mount.entry = /var/lib/lxc/base2/data /srv/var/lib/lxc/base none bind 0 0\n")
+        );
+        assert!(text.contains("lxc.uts.name = web1\nlxc.rootfs.path = dir:/var/lib/lxc/web1/rootfs\n"));
+        assert!(!text.contains("ephemeral"));
+    }
+
+    #[test]
+    fn a_kept_identity_keeps_name_and_address_and_a_renamed_one_the_address() {
+        let config = "lxc.uts.name = base\nlxc.net.0.hwaddr = 00:16:3e:01:02:03\n";
+        let kept = clone_of(config, Identity::Kept, Payload::Ephemeral);
+        assert!(kept.starts_with(config) && kept.ends_with("lxc.ephemeral = 1\n"));
+        let renamed = clone_of(config, Identity::Renamed, Payload::Persistent);
+        assert!(renamed.contains("lxc.uts.name = web1\nlxc.net.0.hwaddr = 00:16:3e:01:02:03\n"));
+    }
+
+    #[test]
+    fn a_line_break_never_gets_into_a_config() {
+        let error = LxcConfigEditor.with_rootfs(b"", "dir:/a\nlxc.hook.start = /bin/evil").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    }
+
+    #[test]
+    fn the_rootfs_is_read_and_nonsense_is_told_with_its_place() {
+        let file = Path::new("/c/config");
+        let read = |text: &str| LxcConfigEditor.rootfs(text.as_bytes(), file);
+        assert_eq!(read("lxc.rootfs.path = dir:/a\n").unwrap().as_deref(), Some("dir:/a"));
+        assert_eq!(read("lxc.rootfs.path =\n").unwrap(), None);
+        assert_eq!(read("").unwrap(), None);
+        assert_eq!(read("lxc.x\n").unwrap_err().message(), "/c/config:1:1: `lxc.x` has no `=`");
+    }
+}

@@ -1,0 +1,152 @@
+//! [`ContainerConfig`]: what a configuration says once its includes are read, lists are cleared where asked, and every value has the
+//! form of its key.
+//!
+//! Values are reached by key; their forms were checked, so readers get types and need no errors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use keiki_core::units::Bytes;
+
+use crate::diagnostic::{Diagnostics, Place};
+use crate::keys::{self, Shape};
+use crate::load;
+use crate::value::{Signal, parse_signal};
+
+/// One value that is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The whole key: `lxc.net.0.type`.
+    pub key: String,
+    /// The value, without quotes.
+    pub value: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// A container's configuration, checked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContainerConfig {
+    settings: Vec<Setting>,
+}
+
+impl ContainerConfig {
+    /// Reads a file with everything that it includes.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its place; a file that cannot be read is told at the line that includes it.
+    pub fn load(path: &Path) -> Result<Self, Diagnostics> {
+        load::from_file(path)
+    }
+
+    /// Reads text as if it stood in `file`, with everything that it includes.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn parse(text: &[u8], file: &Path) -> Result<Self, Diagnostics> {
+        load::from_text(text, file)
+    }
+
+    /// Puts a value in force; an empty one clears its key, and for `lxc.hook` and `lxc.net` all of their kind.
+    pub(crate) fn apply(&mut self, setting: Setting) {
+        let shape = keys::find(&setting.key).map_or(Shape::Scalar, |(key, _)| key.shape);
+        if setting.value.is_empty() {
+            let below = format!("{}.", setting.key);
+            let clears_all = matches!(setting.key.as_str(), "lxc.hook" | "lxc.net");
+            self.settings
+                .retain(|old| old.key != setting.key && !(clears_all && old.key.starts_with(&below)));
+            return;
+        }
+        if shape == Shape::Scalar {
+            self.settings.retain(|old| old.key != setting.key);
+        }
+        self.settings.push(setting);
+    }
+
+    /// Returns everything that is in force, in order.
+    #[must_use]
+    pub fn settings(&self) -> &[Setting] {
+        &self.settings
+    }
+
+    /// Returns the setting of a scalar key.
+    #[must_use]
+    pub fn setting(&self, key: &str) -> Option<&Setting> {
+        self.settings.iter().rev().find(|setting| setting.key == key)
+    }
+
+    /// Returns the value of a scalar key.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.setting(key).map(|setting| setting.value.as_str())
+    }
+
+    /// Returns the values of a list key, in order.
+    pub fn list<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a Setting> {
+        self.settings.iter().filter(move |setting| setting.key == key)
+    }
+
+    /// Returns the words of all values of a list key.
+    #[must_use]
+    pub fn words<'a>(&'a self, key: &'a str) -> Vec<&'a str> {
+        self.list(key).flat_map(|setting| setting.value.split_whitespace()).collect()
+    }
+
+    /// Returns the settings whose keys begin with `prefix`, each with the rest of its key.
+    pub fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Setting)> {
+        self.settings.iter().filter_map(move |setting| Some((setting.key.strip_prefix(prefix)?, setting)))
+    }
+
+    /// Returns whether a `0` or `1` key is `1`; `default` when it is not set.
+    #[must_use]
+    pub fn flag(&self, key: &str, default: Flag) -> bool {
+        self.text(key).map_or(default == Flag::On, |value| value == "1")
+    }
+
+    /// Returns the number of a key.
+    #[must_use]
+    pub fn number(&self, key: &str) -> Option<u64> {
+        self.text(key)?.parse().ok()
+    }
+
+    /// Returns the signal of a key.
+    #[must_use]
+    pub fn signal(&self, key: &str) -> Option<Signal> {
+        parse_signal(self.text(key)?)
+    }
+
+    /// Returns the size of a key; `None` for `auto` too.
+    #[must_use]
+    pub fn size(&self, key: &str) -> Option<Bytes> {
+        self.text(key)?.parse().ok()
+    }
+
+    /// Returns the interfaces by number, each with what follows `lxc.net.N.` and its settings.
+    #[must_use]
+    pub fn networks(&self) -> BTreeMap<u32, Vec<(&str, &Setting)>> {
+        let mut networks: BTreeMap<u32, Vec<(&str, &Setting)>> = BTreeMap::new();
+        for (rest, setting) in self.below("lxc.net.") {
+            if let Some((number, name)) = rest.split_once('.')
+                && let Ok(number) = number.parse()
+            {
+                networks.entry(number).or_default().push((name, setting));
+            }
+        }
+        networks
+    }
+
+    /// Returns the files that the configuration came from.
+    #[must_use]
+    pub fn files(&self) -> BTreeSet<PathBuf> {
+        self.settings.iter().map(|setting| setting.place.file.as_ref().clone()).collect()
+    }
+}
+
+/// What a `0` or `1` key is without a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flag {
+    /// `1`.
+    On,
+    /// `0`.
+    Off,
+}

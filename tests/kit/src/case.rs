@@ -1,0 +1,116 @@
+//! [`Case`]: one claim about a store, and the section of the score card that it belongs to.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::bench::Bench;
+use crate::verdict::Verdict;
+
+/// A column of the score card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Section {
+    /// Names, availability, options: what a store says about itself.
+    Description,
+    /// What is declared is proven; what is not declared is refused.
+    Honesty,
+    /// Create, probe, list, adopt, destroy, and foreign objects.
+    Lifecycle,
+    /// Nothing of a tree is lost.
+    Fidelity,
+    /// Generations of snapshots and clones, changed on the way.
+    Snapshots,
+    /// Who may be destroyed, started, renamed while others depend on it.
+    Lineage,
+    /// Mount plans and what they become.
+    Mounts,
+    /// Many at once.
+    Concurrency,
+    /// Killed, refused or out of space at every step.
+    Faults,
+    /// Random histories against a model.
+    Histories,
+    /// Many containers.
+    Scale,
+    /// Defects that LXC has and Keiki must not have.
+    Defects,
+}
+
+impl Section {
+    /// Every section, in the order of the score card.
+    pub const ALL: [Self; 12] = [
+        Self::Description,
+        Self::Honesty,
+        Self::Lifecycle,
+        Self::Fidelity,
+        Self::Snapshots,
+        Self::Lineage,
+        Self::Mounts,
+        Self::Concurrency,
+        Self::Faults,
+        Self::Histories,
+        Self::Scale,
+        Self::Defects,
+    ];
+
+    /// Returns the word in test names and column heads.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Description => "description",
+            Self::Honesty => "honesty",
+            Self::Lifecycle => "lifecycle",
+            Self::Fidelity => "fidelity",
+            Self::Snapshots => "snapshots",
+            Self::Lineage => "lineage",
+            Self::Mounts => "mounts",
+            Self::Concurrency => "concurrency",
+            Self::Faults => "faults",
+            Self::Histories => "histories",
+            Self::Scale => "scale",
+            Self::Defects => "defects",
+        }
+    }
+}
+
+/// One claim about a store.
+#[derive(Clone)]
+pub struct Case {
+    /// Where it is counted.
+    pub section: Section,
+    /// The claim, as a test's name.
+    pub name: &'static str,
+    run: Arc<dyn Fn(&Bench<'_>) -> Verdict + Send + Sync>,
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}::{}", self.section.word(), self.name)
+    }
+}
+
+impl Case {
+    /// Returns the claim `name`, shown by `run`.
+    pub fn new(
+        section: Section,
+        name: &'static str,
+        run: impl Fn(&Bench<'_>) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        Self { section, name, run: Arc::new(run) }
+    }
+
+    /// Shows the claim on a bench.
+    ///
+    /// # Errors
+    /// The failure, when it does not hold.
+    pub fn show(&self, bench: &Bench<'_>) -> Verdict {
+        (self.run)(bench)
+    }
+}
+
+/// Lists cases of one section; each is a function, and its name is the claim.
+#[macro_export]
+macro_rules! cases {
+    ($section:ident: $($case:ident),+ $(,)?) => {
+        vec![$($crate::case::Case::new($crate::case::Section::$section, stringify!($case), $case)),+]
+    };
+}

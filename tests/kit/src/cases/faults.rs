@@ -1,0 +1,363 @@
+//! Every operation, broken at every step: killed, refused, or without space. Afterwards everything is as before or as after.
+//!
+//! The steps are not written down here: an undisturbed run on other ground tells them. For each of them the scene is set up
+//! anew, the operation is broken there, and an engine is opened again. Then:
+//! - what a user sees is what was seen before, or what is seen after an undisturbed run;
+//! - nothing is left: no staging, no trash, no descriptor, no mount;
+//! - another recovery changes not one entry on disk;
+//! - what is not ours is as it was;
+//! - where the operation did not happen, it now succeeds.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use keiki_core::context::Context;
+use keiki_core::{Error, ErrorKind};
+use keiki_tree::Description;
+
+use crate::bench::{Bench, Tree};
+use crate::case::{Case, Section};
+use crate::claim;
+use crate::leak;
+use crate::rig::{Ballast, Lifetime};
+use crate::steps::{AtStep, Recorder};
+use crate::verdict::{Failure, Proof, Verdict};
+use crate::worker::{Task, Work};
+use crate::yard::{Means, Op, Reach, View, Yard};
+
+/// How an operation is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// The process is killed.
+    Kill,
+    /// The step fails.
+    Error,
+    /// From the step on there is no space.
+    Full,
+}
+
+/// What is there, and the operation that is broken.
+struct Scene {
+    setup: Vec<Op>,
+    op: Op,
+}
+
+type SceneOf = fn() -> Scene;
+
+const SCENES: &[([&str; 3], SceneOf)] = &[
+    (["killed_while_creating", "failing_while_creating", "full_while_creating"], || Scene {
+        setup: vec![Op::create("other")],
+        op: Op::create("a"),
+    }),
+    (["killed_while_copying", "failing_while_copying", "full_while_copying"], || Scene {
+        setup: vec![Op::create("a")],
+        op: Op::clone("a", &["b"], Means::Copy),
+    }),
+    (["killed_while_cloning", "failing_while_cloning", "full_while_cloning"], || Scene {
+        setup: vec![Op::create("a")],
+        op: Op::clone("a", &["b"], Means::Snapshot),
+    }),
+    (["killed_while_cloning_many", "failing_while_cloning_many", "full_while_cloning_many"], || Scene {
+        setup: vec![Op::create("a")],
+        op: Op::clone("a", &["b", "c", "d"], Means::Either),
+    }),
+    (["killed_while_cloning_a_clone", "failing_while_cloning_a_clone", "full_while_cloning_a_clone"], || {
+        Scene {
+            setup: vec![Op::create("a"), Op::clone("a", &["b"], Means::Either), Op::write("b", "own", "x")],
+            op: Op::clone("b", &["c"], Means::Either),
+        }
+    }),
+    (["killed_while_snapshotting", "failing_while_snapshotting", "full_while_snapshotting"], || Scene {
+        setup: vec![Op::create("a")],
+        op: Op::snapshot("a"),
+    }),
+    (
+        [
+            "killed_while_snapshotting_again",
+            "failing_while_snapshotting_again",
+            "full_while_snapshotting_again",
+        ],
+        || Scene { setup: history(), op: Op::snapshot("a") },
+    ),
+    (["killed_while_restoring", "failing_while_restoring", "full_while_restoring"], || Scene {
+        setup: history(),
+        op: Op::restore("a", "snap0"),
+    }),
+    (["killed_while_restoring_anew", "failing_while_restoring_anew", "full_while_restoring_anew"], || {
+        Scene { setup: history(), op: Op::restore_as("a", "snap0", "b") }
+    }),
+    (
+        [
+            "killed_while_destroying_a_snapshot",
+            "failing_while_destroying_a_snapshot",
+            "full_while_destroying_a_snapshot",
+        ],
+        || Scene { setup: history(), op: Op::destroy_snapshot("a", "snap0") },
+    ),
+    (["killed_while_destroying", "failing_while_destroying", "full_while_destroying"], || Scene {
+        setup: vec![Op::create("a"), Op::create("other")],
+        op: Op::destroy("a", Reach::Only),
+    }),
+    (
+        [
+            "killed_while_destroying_a_clone",
+            "failing_while_destroying_a_clone",
+            "full_while_destroying_a_clone",
+        ],
+        || Scene {
+            setup: vec![Op::create("a"), Op::clone("a", &["b"], Means::Either)],
+            op: Op::destroy("b", Reach::Only),
+        },
+    ),
+    (
+        [
+            "killed_while_destroying_with_snapshots",
+            "failing_while_destroying_with_snapshots",
+            "full_while_destroying_with_snapshots",
+        ],
+        || Scene { setup: history(), op: Op::destroy("a", Reach::Snapshots) },
+    ),
+    (
+        [
+            "killed_while_destroying_a_family",
+            "failing_while_destroying_a_family",
+            "full_while_destroying_a_family",
+        ],
+        || Scene {
+            setup: vec![Op::create("a"), Op::clone("a", &["b", "c"], Means::Either), Op::snapshot("b")],
+            op: Op::destroy("a", Reach::Dependents),
+        },
+    ),
+    (["killed_while_renaming", "failing_while_renaming", "full_while_renaming"], || Scene {
+        setup: vec![Op::create("a"), Op::clone("a", &["b"], Means::Copy), Op::write("a", "own", "x")],
+        op: Op::rename("a", "z"),
+    }),
+    (
+        [
+            "killed_while_renaming_with_snapshots",
+            "failing_while_renaming_with_snapshots",
+            "full_while_renaming_with_snapshots",
+        ],
+        || Scene { setup: history(), op: Op::rename("a", "z") },
+    ),
+    (["killed_while_flattening", "failing_while_flattening", "full_while_flattening"], || Scene {
+        setup: vec![Op::create("a"), Op::clone("a", &["b"], Means::Either), Op::write("b", "own", "x")],
+        op: Op::flatten("b"),
+    }),
+    (["killed_while_adopting", "failing_while_adopting", "full_while_adopting"], || Scene {
+        setup: vec![Op::plant("lxc")],
+        op: Op::clone("lxc", &["b"], Means::Copy),
+    }),
+];
+
+/// A container with two snapshots, changed after each.
+fn history() -> Vec<Op> {
+    vec![
+        Op::create("a"),
+        Op::snapshot("a"),
+        Op::write("a", "state", "one"),
+        Op::snapshot("a"),
+        Op::write("a", "state", "two"),
+    ]
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    let faults = [Fault::Kill, Fault::Error, Fault::Full];
+    let of = |(names, scene): &([&'static str; 3], SceneOf)| {
+        let (names, scene) = (*names, *scene);
+        faults.into_iter().zip(names).map(move |(fault, name)| {
+            Case::new(Section::Faults, name, move |bench| broken_everywhere(bench, &scene(), fault))
+        })
+    };
+    SCENES.iter().flat_map(of).collect()
+}
+
+/// What an undisturbed run tells.
+struct Undisturbed {
+    before: View,
+    after: View,
+    steps: Vec<String>,
+}
+
+fn broken_everywhere(bench: &Bench<'_>, scene: &Scene, fault: Fault) -> Verdict {
+    if bench.rig.direct().is_some() && scene.setup.iter().any(|op| matches!(op, Op::Plant { .. })) {
+        return Ok(Proof::Skipped("a store that has containers of LXC".to_owned()));
+    }
+    if fault == Fault::Kill && bench.rig.lifetime() == Lifetime::Process {
+        return Ok(Proof::Skipped("a store that outlives its process".to_owned()));
+    }
+    let plain = match undisturbed(bench, scene)? {
+        Ok(plain) => plain,
+        Err(error) if bench.rig.direct().is_some() && error.kind() == ErrorKind::Unsupported => {
+            return Ok(Proof::Skipped("a store that can be mounted".to_owned()));
+        }
+        Err(refused) if matches!(refused.kind(), ErrorKind::Unsupported | ErrorKind::HasDependents) => {
+            return Ok(Proof::Refused);
+        }
+        Err(error) => return Err(Failure::from(error).during("the undisturbed run")),
+    };
+    claim!(!plain.steps.is_empty() || plain.before == plain.after, "the operation announces no effect");
+    for (n, step) in plain.steps.iter().enumerate() {
+        let renewed = bench.rig.renewed();
+        let rig = renewed.as_deref().unwrap_or(bench.rig);
+        let opened = if fault == Fault::Full { Bench::open_small(rig) } else { Bench::open(rig) };
+        let ground = match opened {
+            Ok(ground) => ground,
+            Err(missing) => return Ok(Proof::Skipped(missing.0)),
+        };
+        broken_at(&ground, scene, fault, n, &plain)
+            .map_err(|e| e.during(&format!("{fault:?} at {n} `{step}`")))?;
+    }
+    Ok(Proof::Works)
+}
+
+fn undisturbed(bench: &Bench<'_>, scene: &Scene) -> Verdict<Result<Undisturbed, Error>> {
+    let yard = Yard::open(bench)?;
+    for op in &scene.setup {
+        if let Err(error) = yard.try_make(op) {
+            return Ok(Err(error));
+        }
+    }
+    let before = yard.view()?;
+    let (recorder, context) = Recorder::listening();
+    if let Err(error) = yard.apply(&context, &scene.op) {
+        let after = yard.view()?;
+        claim!(before == after, "refused, but it changed: {}", before.differences(&after));
+        return Ok(Err(error));
+    }
+    Ok(Ok(Undisturbed { before, after: yard.view()?, steps: recorder.names() }))
+}
+
+fn broken_at(
+    bench: &Bench<'_>,
+    scene: &Scene,
+    fault: Fault,
+    step: usize,
+    plain: &Undisturbed,
+) -> Verdict<()> {
+    Yard::open(bench)?.make_all(&scene.setup)?;
+    let strangers = Strangers::plant(&bench.ground().lxcpath())?;
+    match fault {
+        Fault::Kill => kill_at(bench, scene, step)?,
+        Fault::Error => fail_at(bench, scene, step, plain)?,
+        Fault::Full => full_at(bench, scene, step)?,
+    }
+    healed(bench, scene, plain, &strangers)
+}
+
+/// Runs the operation in another process that kills itself at a step.
+fn kill_at(bench: &Bench<'_>, scene: &Scene, step: usize) -> Verdict<()> {
+    let work = Work::Op { op: scene.op.clone(), kill_at: Some(step) };
+    let answer = Task::on(bench.rig, bench.ground(), work).start()?.finish()?;
+    claim!(answer.is_none(), "the worker was not killed: {answer:?}");
+    Ok(())
+}
+
+/// Runs the operation with an error at a step; whoever goes on with the same engine sees before or after.
+fn fail_at(bench: &Bench<'_>, scene: &Scene, step: usize, plain: &Undisturbed) -> Verdict<()> {
+    let yard = Yard::open(bench)?;
+    let context =
+        AtStep::context(step, |name| Err(Error::new(ErrorKind::Io, format!("injected at `{name}`"))));
+    let result = yard.apply(&context, &scene.op);
+    before_or_after(&yard, plain, "at once").map_err(|e| e.during(&format!("it answered {result:?}")))?;
+    Ok(())
+}
+
+/// Runs the operation with a disk that is full from a step on, and gives the space back.
+///
+/// What it answers does not count here, and nor does what is seen at once: going back may need space as well.
+fn full_at(bench: &Bench<'_>, scene: &Scene, step: usize) -> Verdict<()> {
+    let yard = Yard::open(bench)?;
+    let taken: Arc<Mutex<Option<Ballast>>> = Arc::default();
+    let (keep, root) = (Arc::clone(&taken), bench.ground().root().to_owned());
+    let context = AtStep::context(step, move |_| {
+        let ballast = Ballast::take(&root).map_err(|e| Error::io("cannot fill the disk", e))?;
+        *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(ballast);
+        Ok(())
+    });
+    let _any = yard.apply(&context, &scene.op);
+    drop(taken.lock().unwrap_or_else(PoisonError::into_inner).take());
+    Ok(())
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Time {
+    Before,
+    After,
+}
+
+fn before_or_after(yard: &Yard<'_>, plain: &Undisturbed, when: &str) -> Verdict<Time> {
+    let seen = yard.view().map_err(|e| e.during(when))?;
+    if seen == plain.after {
+        return Ok(Time::After);
+    }
+    let (before, after) = (plain.before.differences(&seen), plain.after.differences(&seen));
+    claim!(seen == plain.before, "{when} it is neither as before ({before}) nor as after ({after})");
+    Ok(Time::Before)
+}
+
+fn healed(bench: &Bench<'_>, scene: &Scene, plain: &Undisturbed, strangers: &Strangers) -> Verdict<()> {
+    let yard = Yard::open(bench)?;
+    let time = before_or_after(&yard, plain, "after recovery")?;
+    yard.engine.gc(&Context::default())?;
+    drop(yard);
+    strangers.expect_untouched()?;
+    nothing_left(bench.ground().root())?;
+    let once = on_disk(bench)?;
+    let yard = Yard::open(bench)?;
+    before_or_after(&yard, plain, "after a second recovery")?;
+    let twice = on_disk(bench)?;
+    claim!(once == twice, "the second recovery changed {:?}", once.diff(&twice));
+    if time == Time::Before {
+        yard.apply(&Context::default(), &scene.op).map_err(|e| Failure::from(e).during("the next try"))?;
+        let done = before_or_after(&yard, plain, "after the next try")?;
+        claim!(done == Time::After, "the next try did nothing");
+    }
+    drop(yard);
+    strangers.expect_untouched()
+}
+
+/// Fails if an operation left something in the engine's own directories or held something open.
+fn nothing_left(root: &Path) -> Verdict<()> {
+    leak::check(root)?;
+    for directory in ["staging", "trash"] {
+        let entries = std::fs::read_dir(root.join("lxc/.keiki").join(directory));
+        let left: Vec<_> = entries.into_iter().flatten().flatten().map(|e| e.path()).collect();
+        claim!(left.is_empty(), "left in {directory}: {left:?}");
+    }
+    Ok(())
+}
+
+fn on_disk(bench: &Bench<'_>) -> Verdict<Description> {
+    Tree::at(&bench.ground().lxcpath())?.describe()
+}
+
+/// Directories and files in the lxcpath that are nobody's containers.
+struct Strangers(BTreeMap<std::path::PathBuf, Description>);
+
+impl Strangers {
+    fn plant(lxcpath: &Path) -> Verdict<Self> {
+        let mut before = BTreeMap::new();
+        for name in ["lost+found", "b.bak", ".hidden"] {
+            let path = lxcpath.join(name);
+            std::fs::create_dir_all(path.join("rootfs"))?;
+            std::fs::write(path.join("rootfs/precious"), name)?;
+            before.insert(path.clone(), Tree::at(&path)?.describe()?);
+        }
+        Ok(Self(before))
+    }
+
+    fn expect_untouched(&self) -> Verdict<()> {
+        for (path, before) in &self.0 {
+            let after = Tree::at(path)?.describe()?;
+            claim!(
+                *before == after,
+                "`{}` is not ours and changed: {:?}",
+                path.display(),
+                before.diff(&after)
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! What must not be left when a case is over: descriptors, mounts and loop devices below its ground.
+//!
+//! Everything is told by its path, so that cases that run at the same time do not disturb each other.
+
+use std::path::Path;
+
+use crate::rig::namespace::mounts_below;
+use crate::verdict::{Failure, Verdict};
+
+/// Fails if this process or the kernel still holds something below `root`.
+///
+/// # Errors
+/// What is held.
+#[track_caller]
+pub fn check(root: &Path) -> Verdict<()> {
+    let mut held = open_files(root);
+    let inside = mounts_below(root).into_iter().filter(|point| Path::new(point) != root);
+    held.extend(inside.map(|point| format!("mount on {point}")));
+    held.extend(loop_devices(root));
+    held.extend(staging(root));
+    if held.is_empty() { Ok(()) } else { Err(Failure::new(format!("left behind: {}", held.join(", ")))) }
+}
+
+fn open_files(root: &Path) -> Vec<String> {
+    let Ok(list) = std::fs::read_dir("/proc/self/fd") else { return Vec::new() };
+    let targets = list.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    targets
+        .filter(|target| target.starts_with(root))
+        .map(|target| format!("open {}", target.display()))
+        .collect()
+}
+
+fn loop_devices(root: &Path) -> Vec<String> {
+    let Ok(list) = std::fs::read_dir("/sys/block") else { return Vec::new() };
+    let files = list.flatten().filter_map(|entry| {
+        let backing = std::fs::read_to_string(entry.path().join("loop/backing_file")).ok()?;
+        Some((entry.file_name(), backing))
+    });
+    let ours = files.filter(|(_, backing)| Path::new(backing.trim_end()).starts_with(root));
+    ours.map(|(device, backing)| format!("{} on {}", device.display(), backing.trim_end())).collect()
+}
+
+/// Homes in the making belong to operations; when none runs there are none.
+fn staging(root: &Path) -> Vec<String> {
+    let staged = std::fs::read_dir(root.join("lxc/.keiki/staging"));
+    staged
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| format!("staging {}", entry.path().display()))
+        .collect()
+}

@@ -1,9 +1,4 @@
 //! Whole files: includes, clearing, messages, and every configuration that LXC itself ships.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test says what it expects and why it was skipped"
-)]
 
 use std::fs;
 use std::path::Path;

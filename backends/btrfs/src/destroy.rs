@@ -8,6 +8,7 @@ use keiki_core::store::{Destroyed, Presence};
 use keiki_core::volume::Volume;
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
 use keiki_sys::btrfs::{self, Writes};
+use keiki_sys::mount::table;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
 use crate::create::{explain, foreign, opened};
@@ -27,9 +28,23 @@ pub(crate) fn destroy(context: &Context, volume: &Volume) -> Result<Destroyed> {
         Presence::Foreign => return Err(foreign(&place)),
         Presence::Complete(_) | Presence::Partial => {}
     }
+    refuse_mounts(&place)?;
     context.step("btrfs.destroy")?;
     remove(&place)?;
     Ok(Destroyed::Removed)
+}
+
+/// Refuses while something is mounted inside: the kernel would take the mount away with the subvolume.
+fn refuse_mounts(place: &Place) -> Result<()> {
+    let text = std::fs::read("/proc/self/mountinfo").or_err(|| "cannot read the mount table".to_owned())?;
+    let inside = table::parse(&text).into_iter().find(|entry| entry.point.starts_with(&place.path));
+    let Some(entry) = inside else { return Ok(()) };
+    let point = entry.point.display();
+    Err(Error::new(
+        ErrorKind::Busy,
+        format!("cannot destroy `{}`: `{point}` is mounted", place.path.display()),
+    )
+    .with_hint(format!("`umount {point}`, then repeat the command")))
 }
 
 /// Removes the subvolume at `place` with everything nested in it.

@@ -66,8 +66,8 @@ impl BackingStore for BtrfsStore {
         }
     }
 
-    fn place(&self, placement: &Placement, _origin: Option<&Volume>) -> Result<VolumeSource> {
-        spec::place(placement)
+    fn place(&self, placement: &Placement, origin: Option<&Volume>) -> Result<VolumeSource> {
+        spec::place(placement, origin)
     }
 
     async fn create(&self, context: &Context, volume: &Volume) -> Result<()> {

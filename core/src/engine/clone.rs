@@ -67,7 +67,8 @@ impl Engine {
         let cost = std::cell::Cell::new(way.cost());
         self.make(context, make.clone(), &request.targets, |make| {
             context.step(&format!("{verb}.volume"))?;
-            cost.set(self.clone_volumes(context, &way, &row.volume, make)?);
+            let origin = if way.means == Means::Snapshot { ancestry.content_of(&row) } else { &row };
+            cost.set(self.clone_volumes(context, &way, &origin.volume, make)?);
             context.step(&format!("{verb}.config"))?;
             make.made.iter().try_for_each(|made| self.configure_clone(request, made, &config))
         })?;

@@ -394,6 +394,16 @@ fn the_tree_shows_every_volume_once_as_people_count() {
 }
 
 #[test]
+fn a_clone_hangs_on_what_it_needs_and_names_what_it_was_made_from() {
+    let family = Family::default().nodes(&["a#1", "a@s", "b", "c"]);
+    let family = family.stacked("a@s", "a#1").stacked("b", "a#1").copied("b", "a@s").copied("c", "a@s");
+    let tree = family.build().tree();
+    let row = |text: &str| tree.rows.iter().find(|row| row.volume == family.id(text)).unwrap();
+    assert_eq!((row("b").parent, row("b").origin.as_deref()), (Some(family.id("a#1")), Some("a@s")));
+    assert_eq!((row("c").parent, row("c").origin.as_deref()), (Some(family.id("a@s")), None));
+}
+
+#[test]
 fn edges_carry_what_the_store_of_the_child_promises() {
     use crate::reference::ReferenceOptions;
     let (a, b) = (VolumeId::generate(), VolumeId::generate());

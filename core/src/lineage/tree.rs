@@ -30,6 +30,9 @@ pub struct TreeRow {
     pub parent: Option<NodeId>,
     /// How; `None` for a root.
     pub relation: Option<Relation>,
+    /// What it was made from, as the user names it, where that is another volume than the row that it hangs on: a clone
+    /// of a snapshot may need only the layer below the snapshot.
+    pub origin: Option<String>,
     /// How far from its root.
     pub depth: usize,
     /// Whether no sibling follows.
@@ -87,10 +90,12 @@ impl Lineage {
     fn row(&self, position: usize, depth: usize, is_last: bool) -> TreeRow {
         let node = &self.nodes[position];
         let above = if depth == 0 { None } else { self.above(position) };
+        let origin = self.origin[position].filter(|origin| above.is_none_or(|(parent, _)| parent != *origin));
         TreeRow {
             volume: node.id,
             parent: above.map(|(parent, _)| self.nodes[parent].id),
             relation: above.map(|(_, relation)| relation),
+            origin: origin.map(|origin| self.nodes[origin].display(&self.lxcpath)),
             depth,
             is_last,
             name: node.display(&self.lxcpath),

@@ -4,14 +4,11 @@ use std::path::Path;
 
 use keiki_core::context::Context;
 use keiki_core::volume::{Volume, VolumeId};
-use keiki_core::{Error, ErrorKind, Result, ResultExt};
-use rustix::fs::{Mode, mkdirat, openat};
-use rustix::io::Errno;
+use keiki_core::{Error, ErrorKind, Result};
 
-use crate::create::work_name;
 use crate::layers::Layers;
-use crate::list;
-use crate::spot::{DIRECTORY, Seen, Spot};
+use crate::spot::{Seen, Spot};
+use crate::{list, scratch};
 
 /// Marks a volume that LXC made; its base too, where it has one of its own.
 pub(crate) fn adopt(context: &Context, volume: &Volume) -> Result<()> {
@@ -28,7 +25,8 @@ pub(crate) fn adopt(context: &Context, volume: &Volume) -> Result<()> {
         adopt_base(context, base, volume.id)?;
     }
     context.step("adopt.work")?;
-    record_adopted(&upper, &layers)?;
+    let work = scratch::ensure(&upper, &layers)?;
+    list::record(&work, &layers)?;
     context.step("adopt.mark")?;
     upper.mark(&directory)
 }
@@ -45,16 +43,4 @@ fn adopt_base(context: &Context, path: &Path, id: VolumeId) -> Result<()> {
         Seen::Nothing => Err(missing()),
         seen => Err(base.foreign(&seen)),
     }
-}
-
-/// Old versions of LXC called the scratch directory otherwise, so that it may be missing.
-fn record_adopted(upper: &Spot, layers: &Layers) -> Result<()> {
-    let shown = || format!("cannot make `{}`", layers.work().display());
-    let name = work_name(layers);
-    match mkdirat(&upper.parent, &name, Mode::from_raw_mode(0o755)) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(errno).or_err(shown),
-    }
-    let work = openat(&upper.parent, &name, DIRECTORY, Mode::empty()).or_err(shown)?;
-    list::record(&work, layers)
 }

@@ -7,11 +7,10 @@ use keiki_core::mount_plan::{AttachMode, MountPlan, MountRecipe, Upper};
 use keiki_core::volume::Volume;
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
 use keiki_tree::RootMetadata;
-use rustix::fs::{AtFlags, Mode, mkdir, statat};
-use rustix::io::Errno;
 
 use crate::clone::require;
 use crate::layers::{Layers, owner_of};
+use crate::scratch;
 use crate::spec::Writes;
 use crate::spot::{Seen, Spot};
 
@@ -33,22 +32,13 @@ pub(crate) fn plan(volume: &Volume, mode: AttachMode) -> Result<MountPlan> {
     }
     let writes = match Writes::of(volume) {
         Writes::Memory => Upper::Memory { size: None },
-        Writes::Disk => Upper::Directory { work: scratch(&layers)?, upper: layers.upper },
+        Writes::Disk => Upper::Directory { work: scratch::ready(&layers)?, upper: layers.upper },
     };
     Ok(stacked(layers.lowers, writes, false))
 }
 
 fn stacked(lowers: Vec<PathBuf>, upper: Upper, read_only: bool) -> MountPlan {
     MountPlan { recipe: MountRecipe::Overlay { lowers, upper, options: Vec::new() }, read_only }
-}
-
-/// Returns the scratch directory, made anew where somebody tidied it away: nothing in it is ever needed again.
-fn scratch(layers: &Layers) -> Result<PathBuf> {
-    let work = layers.work();
-    match mkdir(&work, Mode::from_raw_mode(0o755)) {
-        Ok(()) | Err(Errno::EXIST) => Ok(work),
-        Err(errno) => Err(errno).or_err(|| format!("cannot make `{}`", work.display())),
-    }
 }
 
 /// Refuses a missing layer by the name of the container that it belonged to.
@@ -90,20 +80,11 @@ fn missing(layers: &Layers, index: usize, lower: &Path, what: &str) -> Error {
 /// Once it has been mounted for writing (the kernel leaves `work/work` behind), the layer's root speaks for itself.
 pub(crate) fn settle(volume: &Volume, layers: &Layers, upper: &OwnedFd) -> Result<()> {
     let Some(base) = own_base(volume, layers)? else { return Ok(()) };
-    if was_mounted(layers)? {
+    if scratch::was_used(layers)? {
         return Ok(());
     }
     let shown = || format!("cannot prepare `{}`", layers.upper.display());
     RootMetadata::of(base.as_fd()).or_err(shown)?.apply(upper.as_fd()).or_err(shown)
-}
-
-fn was_mounted(layers: &Layers) -> Result<bool> {
-    let work = layers.work();
-    match statat(rustix::fs::CWD, work.join("work"), AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(_) => Ok(true),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
-        Err(errno) => Err(errno).or_err(|| format!("cannot look into `{}`", work.display())),
-    }
 }
 
 /// Opens the base that belongs to the volume, if it has one.

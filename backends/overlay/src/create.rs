@@ -3,7 +3,6 @@
 //! Order: base aside, marked, in place; then the upper layer aside, scratch, mark, in place. So a volume whose upper layer is
 //! in place is complete, and whatever an interruption leaves carries the volume's id in its name or mark.
 
-use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -11,12 +10,12 @@ use keiki_core::context::Context;
 use keiki_core::volume::{Volume, VolumeId};
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
 use keiki_tree::RootMetadata;
-use rustix::fs::{AtFlags, Mode, fchmod, mkdir, mkdirat, openat, unlinkat};
+use rustix::fs::{Mode, fchmod, mkdir};
 use rustix::io::Errno;
 
 use crate::layers::Layers;
-use crate::list;
-use crate::spot::{Attempt, DIRECTORY, Seen, Spot, foreign};
+use crate::spot::{Seen, Spot};
+use crate::{list, scratch};
 
 /// The steps of making a volume, as the observer hears them.
 #[derive(Debug)]
@@ -110,7 +109,7 @@ pub(crate) fn make_upper(
         seen => return Err(spot.foreign(&seen)),
     }
     let (upper, attempt) = spot.fresh_aside()?;
-    let work = match make_work(&spot, layers, attempt) {
+    let work = match scratch::make(&spot, layers, attempt) {
         Ok(work) => work,
         Err(error) => {
             // Nothing of ours may stay beside something foreign. Where that fails too, `destroy` will do it.
@@ -138,32 +137,6 @@ fn ensure_above(layers: &Layers) -> Result<()> {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(Errno::NOENT) => Err(no_home(above)),
         Err(errno) => Err(errno).or_err(|| format!("cannot make `{}`", above.display())),
-    }
-}
-
-/// Makes the scratch directory. One that is there already is ours only if we have been here before.
-fn make_work(spot: &Spot, layers: &Layers, attempt: Attempt) -> Result<OwnedFd> {
-    let (path, name) = (layers.work(), work_name(layers));
-    let shown = || format!("cannot make `{}`", path.display());
-    match mkdirat(&spot.parent, &name, Mode::from_raw_mode(0o755)) {
-        Err(Errno::EXIST) if attempt == Attempt::Repeated => {}
-        Err(Errno::EXIST) => return Err(foreign(&path, "is in the way")),
-        other => other.or_err(shown)?,
-    }
-    openat(&spot.parent, &name, DIRECTORY, Mode::empty()).or_err(shown)
-}
-
-/// Returns the name of the scratch directory beside the upper layer.
-pub(crate) fn work_name(layers: &Layers) -> OsString {
-    layers.work().file_name().unwrap_or_default().to_owned()
-}
-
-/// Removes the directory `overlay` once nothing is in it.
-pub(crate) fn remove_above(layers: &Layers) {
-    let above = layers.upper.parent().unwrap_or(&layers.upper);
-    if above != layers.home() {
-        // Another layer of the same home may be in it.
-        let _in_use = unlinkat(rustix::fs::CWD, above, AtFlags::REMOVEDIR);
     }
 }
 

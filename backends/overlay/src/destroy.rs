@@ -3,18 +3,14 @@
 //! Order: the upper layer goes aside (from then on the volume is partial), then scratch and the own base go, the layer
 //! aside last. An interruption leaves a name or a mark with the volume's id, so that the next attempt goes on.
 
-use std::ffi::OsStr;
-use std::os::fd::AsRawFd;
-
 use keiki_core::context::Context;
 use keiki_core::store::{Destroyed, Presence};
 use keiki_core::volume::{Volume, VolumeId};
-use keiki_core::{Error, ErrorKind, Result};
-use rustix::fs::{Mode, OFlags, chmod, openat};
+use keiki_core::{Error, Result};
 
-use crate::create::{remove_above, work_name};
 use crate::layers::Layers;
-use crate::spot::{DIRECTORY, Seen, Spot, foreign};
+use crate::scratch;
+use crate::spot::{Seen, Spot, foreign};
 
 /// Removes what the volume owns: its upper layer, its scratch directory and its own base. Other layers stay.
 pub(crate) fn destroy(context: &Context, volume: &Volume) -> Result<Destroyed> {
@@ -26,20 +22,21 @@ pub(crate) fn destroy(context: &Context, volume: &Volume) -> Result<Destroyed> {
         Presence::Foreign => return Err(refuse(&layers, volume.id)?),
         Presence::Partial | Presence::Complete(_) => {}
     }
-    if let Some(upper) = &upper {
-        put_upper_aside(context, upper)?;
-        if upper.is_aside()? {
-            context.step("destroy.work")?;
-            remove_work(context, upper, &layers)?;
-        }
+    let aside = match upper {
+        Some(upper) if put_aside(context, &upper)? => Some(upper),
+        Some(_) | None => None,
+    };
+    if let Some(upper) = &aside {
+        context.step("destroy.work")?;
+        scratch::remove(context, upper, &layers)?;
     }
     if let Some(base) = base_of(&layers, volume.id)? {
         remove_base(context, &base)?;
     }
-    if let Some(upper) = &upper {
+    if let Some(upper) = &aside {
         context.step("destroy.remove")?;
         upper.remove_aside(context)?;
-        remove_above(&layers);
+        scratch::remove_above(upper, &layers)?;
     }
     Ok(Destroyed::Removed)
 }
@@ -89,42 +86,17 @@ fn refuse(layers: &Layers, id: VolumeId) -> Result<Error> {
     Ok(foreign(&layers.upper, "was in the way and is gone"))
 }
 
-fn put_upper_aside(context: &Context, upper: &Spot) -> Result<()> {
+/// Takes the upper layer out of its place; returns whether there is something aside then.
+fn put_aside(context: &Context, upper: &Spot) -> Result<bool> {
     match upper.look()? {
         Seen::Ours(_) => {
             // Only an interrupted attempt to make the same volume can have left something there.
             upper.remove_aside(context)?;
             context.step("destroy.aside")?;
-            upper.put_aside()
+            upper.put_aside().map(|()| true)
         }
         // Remains of ours beside something foreign still go; what is in place stays.
-        Seen::Nothing | Seen::Other(..) | Seen::NoDirectory => Ok(()),
-    }
-}
-
-/// Removes the scratch directory, unless it belongs to somebody else whose layer is in place.
-fn remove_work(context: &Context, upper: &Spot, layers: &Layers) -> Result<()> {
-    if !matches!(upper.look()?, Seen::Nothing) {
-        return Ok(());
-    }
-    let name = work_name(layers);
-    match upper.remove(context, &name) {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            open_scratch(upper, &name);
-            upper.remove(context, &name)
-        }
-        other => other,
-    }
-}
-
-/// Lets the owner into `work/work`, which the kernel makes with mode 000; only root does not need it.
-fn open_scratch(upper: &Spot, name: &OsStr) {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = openat(&upper.parent, name, DIRECTORY, Mode::empty())
-        .and_then(|work| openat(&work, "work", flags, Mode::empty()));
-    if let Ok(inner) = opened {
-        // The removal that follows says what is still wrong.
-        let _best_effort = chmod(format!("/proc/self/fd/{}", inner.as_raw_fd()), Mode::RWXU);
+        Seen::Nothing | Seen::Other(..) | Seen::NoDirectory => upper.is_aside(),
     }
 }
 

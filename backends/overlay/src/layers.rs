@@ -89,11 +89,7 @@ impl Layers {
 
     /// Returns the directory of the container or snapshot that the upper layer belongs to.
     pub(crate) fn home(&self) -> &Path {
-        let above = self.upper.parent().unwrap_or(&self.upper);
-        if above.file_name().is_some_and(|name| name == "overlay") {
-            return above.parent().unwrap_or(above);
-        }
-        above
+        home_of(&self.upper).unwrap_or(&self.upper)
     }
 
     /// Returns the base that a created volume brings along: its only lower, at the place where `place` puts a base.
@@ -121,17 +117,33 @@ impl fmt::Display for Layers {
     }
 }
 
+/// Returns the directory of the container or snapshot that a layer belongs to, from its path.
+fn home_of(layer: &Path) -> Option<&Path> {
+    let above = layer.parent()?;
+    if above.file_name().is_some_and(|name| name == "overlay") { above.parent() } else { Some(above) }
+}
+
+/// Returns the directory of the container to which a container's or a snapshot's directory belongs.
+fn container_of(home: &Path) -> &Path {
+    match home.parent() {
+        Some(snapshots) if snapshots.ends_with("snaps") => snapshots.parent().unwrap_or(home),
+        _ => home,
+    }
+}
+
 /// Names the container or snapshot that a layer belongs to, from its path: `web1`, `web1@snap0`.
 pub(crate) fn owner_of(layer: &Path) -> Option<String> {
-    let above = layer.parent()?;
-    let home = if above.file_name()? == "overlay" { above.parent()? } else { above };
-    let name = home.file_name()?.to_string_lossy().into_owned();
-    let parent = home.parent()?;
-    if parent.file_name().is_some_and(|name| name == "snaps") {
-        let container = parent.parent()?.file_name()?.to_string_lossy().into_owned();
-        return Some(format!("{container}@{name}"));
-    }
-    Some(name)
+    let home = home_of(layer)?;
+    let container = container_of(home);
+    let name = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());
+    if container == home { name(home) } else { Some(format!("{}@{}", name(container)?, name(home)?)) }
+}
+
+/// Returns where a layer is that was noted before the container of `home`, which it belonged to, was renamed.
+pub(crate) fn after_rename(layer: &Path, home: &Path) -> Option<PathBuf> {
+    let (old, new) = (container_of(home_of(layer)?), container_of(home));
+    let is_beside = old != new && old.parent() == new.parent();
+    is_beside.then(|| layer.strip_prefix(old).ok().map(|rest| new.join(rest)))?
 }
 
 fn check(path: &Path) -> Result<()> {
@@ -216,6 +228,24 @@ mod tests {
         ];
         for (path, owner) in table {
             assert_eq!(owner_of(Path::new(path)).as_deref(), owner, "{path}");
+        }
+    }
+
+    #[test]
+    fn layers_move_with_the_container_that_they_belong_to() {
+        let table = [
+            ("/p/old/overlay/delta", "/p/new/snaps/s", Some("/p/new/overlay/delta")),
+            ("/p/old/snaps/t/overlay/delta", "/p/new", Some("/p/new/snaps/t/overlay/delta")),
+            ("/p/old/rootfs", "/p/new/snaps/s", Some("/p/new/rootfs")),
+            ("/p/new/rootfs", "/p/new/snaps/s", None),
+            ("/q/old/rootfs", "/p/new/snaps/s", None),
+        ];
+        for (layer, home, expected) in table {
+            assert_eq!(
+                after_rename(Path::new(layer), Path::new(home)).as_deref(),
+                expected.map(Path::new),
+                "{layer}"
+            );
         }
     }
 

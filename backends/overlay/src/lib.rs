@@ -30,6 +30,7 @@ mod destroy;
 mod flatten;
 mod layers;
 mod list;
+mod scratch;
 mod spec;
 mod spot;
 mod store;

@@ -16,7 +16,8 @@ use keiki_tree::mark;
 use rustix::fs::{Dir, FileType, Mode, OFlags, XattrFlags, fgetxattr, fsetxattr, open, openat};
 use rustix::io::Errno;
 
-use crate::layers::Layers;
+use crate::layers::{Layers, after_rename};
+use crate::scratch;
 use crate::spec::KIND;
 use crate::spot::DIRECTORY;
 
@@ -84,16 +85,24 @@ fn volume_at(above: &OwnedFd, path: &Path, home: &Path, name: &CStr) -> Result<O
     let upper = path.join(as_path(name));
     // Only to learn the name of the scratch directory; the lower does not matter for that.
     let Ok(layers) = Layers::new(vec![home.join("rootfs")], upper.clone()) else { return Ok(None) };
-    let work = CString::new(crate::create::work_name(&layers).as_bytes()).map_err(|_| Errno::INVAL)?;
+    let work = CString::new(scratch::name(&layers).as_bytes()).map_err(|_| Errno::INVAL)?;
     let Some(note) = note_on(above, &work)? else { return Ok(None) };
     let lowers = note.split(':').map(|lower| match lower.strip_prefix("./") {
         Some(rest) => home.join(rest),
-        None => PathBuf::from(lower),
+        None => where_it_is(PathBuf::from(lower), home),
     });
     let source = Layers::new(lowers.collect(), upper)
         .and_then(|layers| VolumeSource::new(StoreKind::new(KIND), layers.to_string()));
     // A path that no configuration can name is no place of ours.
     Ok(source.ok().map(|source| Found { id, source }))
+}
+
+/// A container with snapshots may have been renamed since; its snapshots note their layers absolutely.
+fn where_it_is(noted: PathBuf, home: &Path) -> PathBuf {
+    if noted.exists() {
+        return noted;
+    }
+    after_rename(&noted, home).filter(|moved| moved.is_dir()).unwrap_or(noted)
 }
 
 fn marked(directory: &OwnedFd, name: &CStr) -> Result<Option<VolumeId>, Errno> {

@@ -232,6 +232,23 @@ fn writes_of_a_clone_do_not_reach_its_parent() {
 }
 
 #[test]
+fn a_home_has_the_scratch_directory_that_lxc_takes_as_long_as_it_has_a_layer() {
+    let ground = Ground::make();
+    let head = ground.created("a");
+    let next = ground.cloned_as("a", VolumeRole::Successor, &head);
+    let flat = ground.placed("a", VolumeRole::Successor, None);
+    wait(STORE.create(&Context::default(), &flat)).unwrap();
+    for gone in [&next, &head] {
+        destroy(gone).unwrap();
+        assert!(ground.home("a").join("overlay/work").is_dir());
+    }
+    // LXC was here.
+    fs::create_dir(ground.home("a").join("overlay/work/work")).unwrap();
+    destroy(&flat).unwrap();
+    assert_eq!(fs::read_dir(ground.home("a")).unwrap().count(), 0);
+}
+
+#[test]
 fn a_directory_made_anew_in_a_clone_is_opaque() {
     let Some(ground) = Ground::with_mounts() else { return };
     let parent = ground.created("a");
@@ -484,6 +501,15 @@ fn volumes_are_listed_where_they_are_after_their_home_was_renamed_too() {
     fs::rename(ground.home("staged"), ground.0.path().join("final")).unwrap();
     let moved = staged.source.to_string().replace("/staged/", "/final/");
     assert!(sources().iter().any(|(id, source)| *id == staged.id && source.to_string() == moved));
+    // And with it what its snapshots and its head stand upon.
+    fs::rename(ground.home("b"), ground.0.path().join("c")).unwrap();
+    for volume in [&clone, &snapshot, &next] {
+        let moved = volume.source.to_string().replace("/b/", "/c/");
+        assert!(
+            sources().iter().any(|(id, source)| *id == volume.id && source.to_string() == moved),
+            "{moved}"
+        );
+    }
 }
 
 #[test]

@@ -268,12 +268,13 @@ impl Lineage {
         self.at(self.outsiders(key, |_| true))
     }
 
-    /// Returns the nearest volume of another container from which the head of `key` came.
+    /// Returns the nearest volume of another container from which the head of `key` came: the one that its user named,
+    /// which may be a snapshot while the data that is shared lies in a layer below it.
     #[must_use]
     pub fn origin_of(&self, key: &ContainerKey) -> Option<&Node> {
         let mut position = self.members.get(key)?.head?;
         loop {
-            position = self.parent[position].map(|(parent, _)| parent).or(self.origin[position])?;
+            position = self.origin[position].or(self.parent[position].map(|(parent, _)| parent))?;
             let node = &self.nodes[position];
             if node.container != *key {
                 return Some(node);

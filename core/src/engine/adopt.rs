@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lineage::lxc_files::LxcSnapshots;
 use crate::lineage::{Edge, NodeRole};
+use crate::store::Presence;
 use crate::volume::{Volume, VolumeId, VolumeSource};
 
 impl Engine {
@@ -78,7 +79,9 @@ impl Engine {
         if !home::exists(&key.home())? {
             return if required { self.forget(key).and(Err(no_container(key))) } else { Ok(false) };
         }
-        if known.is_none() {
+        if let Some(row) = &known {
+            require_own_home(row)?;
+        } else {
             match self.discover(key)? {
                 Some(found) => {
                     pending.extend(found.parent.clone());
@@ -101,9 +104,8 @@ impl Engine {
     /// Removes the rows of a container whose home is gone, when its volumes lived in it.
     fn forget(&self, key: &ContainerKey) -> Result<()> {
         let volumes = self.catalogue.volumes_of(key)?;
-        if self.catalogue.container(key)?.is_none() {
-            return Ok(());
-        }
+        let Some(container) = self.catalogue.container(key)? else { return Ok(()) };
+        require_mounted(&container)?;
         for row in &volumes {
             if !self.lives_in_home(&row.volume, key)? {
                 return Err(Error::new(
@@ -214,9 +216,15 @@ impl Engine {
     }
 
     fn adopt_volume(&self, context: &Context, key: &ContainerKey, source: VolumeSource) -> Result<Volume> {
-        let volume = Volume::new(VolumeId::generate(), source);
+        let mut volume = Volume::new(VolumeId::generate(), source);
         let store = self.store_of(&volume)?;
         context.step("adopt.volume")?;
+        // One that was ours before its row was lost keeps its identity.
+        if let Presence::Complete(id) = self.wait(store.probe(&volume))?
+            && self.catalogue.volume(id)?.is_none()
+        {
+            volume.id = id;
+        }
         self.wait(store.adopt(context, &volume)).map_err(|error| {
             error.while_doing(format!("cannot take over container `{}` from LXC", key.name))
         })?;
@@ -245,6 +253,33 @@ impl Engine {
         let capabilities = self.capabilities(store.as_ref(), &key.lxcpath, Some(volume))?;
         Ok(vec![Edge::of_clone(volume.id, row.volume.id, &capabilities)])
     }
+}
+
+/// Refuses when another directory has taken the place of a container's home.
+pub(super) fn require_own_home(row: &ContainerRow) -> Result<()> {
+    let home = row.key.home();
+    if home::read_mark(&home)? == Some(row.home_id) {
+        return Ok(());
+    }
+    let message = format!("`{}` is not the directory of container `{}`", home.display(), row.key.name);
+    Err(Error::new(ErrorKind::Foreign, message)
+        .with_hint("`keiki check` shows what became of it; keiki does not touch what it did not make"))
+}
+
+/// Refuses to conclude from an lxcpath that is not mounted that its containers are gone.
+fn require_mounted(row: &ContainerRow) -> Result<()> {
+    let lxcpath = &row.key.lxcpath;
+    let is_there =
+        if row.created.is_some() { home::exists(&lxcpath.join(home::OURS))? } else { home::exists(lxcpath)? };
+    if is_there {
+        return Ok(());
+    }
+    let message = format!(
+        "the directory of container `{}` is gone, and so is all that keiki made beside it",
+        row.key.name
+    );
+    Err(Error::new(ErrorKind::Unavailable, message)
+        .with_hint(format!("is the file system of `{}` mounted?", lxcpath.display())))
 }
 
 fn relations_in_a_circle(found: &[Discovered]) -> Error {

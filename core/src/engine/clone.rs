@@ -67,8 +67,7 @@ impl Engine {
         let cost = std::cell::Cell::new(way.cost());
         self.make(context, make.clone(), &request.targets, |make| {
             context.step(&format!("{verb}.volume"))?;
-            let origin = if way.means == Means::Snapshot { ancestry.content_of(&row) } else { &row };
-            cost.set(self.clone_volumes(context, &way, &origin.volume, make)?);
+            cost.set(self.clone_volumes(context, &way, &way.origin(&ancestry, &row).volume, make)?);
             context.step(&format!("{verb}.config"))?;
             make.made.iter().try_for_each(|made| self.configure_clone(request, made, &config))
         })?;
@@ -105,10 +104,15 @@ impl Engine {
         let own_capabilities = own.capabilities(&pool)?;
         let wanted = match &request.store {
             StoreChoice::Default if own_capabilities.clone_cost == Cost::Constant => own.clone(),
-            StoreChoice::Default => match &own_capabilities.snapshot_clones_by {
-                Some(kind) => self.store(kind)?.clone(),
-                None => return Ok(Err(no_sharing(own.kind(), &own.kind()))),
-            },
+            StoreChoice::Default => {
+                // A program without that store can still copy.
+                let other =
+                    own_capabilities.snapshot_clones_by.as_ref().and_then(|kind| self.store(kind).ok());
+                match other {
+                    Some(store) => store.clone(),
+                    None => return Ok(Err(no_sharing(own.kind(), &own.kind()))),
+                }
+            }
             choice => self.wait(self.registry.choose(choice, &pool_of(request)))?,
         };
         let capabilities = wanted.capabilities(&Pool { options: request.options.clone(), ..pool })?;
@@ -143,8 +147,7 @@ impl Engine {
         way: &Way,
         verb: &str,
     ) -> Result<Make> {
-        // A frozen layer holds what its snapshot shows: depending on the layer leaves the snapshot free to go.
-        let origin = if way.means == Means::Snapshot { ancestry.content_of(row) } else { row };
+        let origin = way.origin(ancestry, row);
         let depends = way.means == Means::Snapshot && way.capabilities.clones_depend();
         if depends {
             ancestry.lineage.may_deepen(origin.volume.id, way.capabilities.max_depth)?;
@@ -202,6 +205,12 @@ impl Engine {
 }
 
 impl Way {
+    /// Returns what clones are made from: `row`, or what holds its content.
+    fn origin<'a>(&self, ancestry: &'a Ancestry, row: &'a VolumeRow) -> &'a VolumeRow {
+        // A frozen layer holds what its snapshot shows: depending on the layer leaves the snapshot free to go.
+        if self.means == Means::Snapshot { ancestry.content_of(row) } else { row }
+    }
+
     fn cost(&self) -> Cost {
         if self.native { self.capabilities.clone_cost } else { Cost::PerByte }
     }

@@ -79,6 +79,7 @@ pub(super) struct Replace {
     pub(super) verb: String,
     pub(super) container: ContainerKey,
     pub(super) old: Volume,
+    pub(super) afterwards: Afterwards,
     pub(super) placed: PlacedRole,
     /// The new head where it will be.
     pub(super) new: Volume,
@@ -91,6 +92,16 @@ pub(super) struct Replace {
     pub(super) ancestors_before: Vec<ContainerKey>,
     pub(super) ancestors_after: Vec<ContainerKey>,
     pub(super) created: u64,
+}
+
+/// What becomes of a head that was replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Afterwards {
+    /// It goes.
+    Reclaimed,
+    /// Others need its data, and their store keeps it for them.
+    Ghost,
 }
 
 /// What commits a replacement.
@@ -133,4 +144,6 @@ pub(super) struct Rename {
     /// Volumes with their new places.
     pub(super) volumes: Vec<(VolumeId, VolumeSource)>,
     pub(super) ancestors: Vec<ContainerKey>,
+    /// The containers that need its data, each with those whose data it needs, by their new names.
+    pub(super) descendants: Vec<(ContainerKey, Vec<ContainerKey>)>,
 }

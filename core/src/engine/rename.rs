@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! rename.publish                    ← the commit point
-//! rename.files   [rename.relations]   rename.record
+//! rename.files   [rename.relations]   [rename.descendants]   rename.record
 //! ```
 //!
 //! Between the rename and the replacement of the configuration the container cannot be started; recovery closes that gap.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::ancestry::Ancestry;
 use super::catalogue::Neighbourhood;
 use super::catalogue::journal as rows;
 use super::catalogue::{ContainerRow, VolumeRow};
@@ -63,6 +65,7 @@ impl Engine {
             files: self.renamed_files(key, new, &own, &volumes)?,
             volumes,
             ancestors: ancestry.containers_above(&head, key),
+            descendants: descendants(&ancestry, &own, new),
         };
         // A home of LXC is marked when it is adopted; without the mark recovery could not tell where it went.
         home::write_mark(&key.home(), container.home_id)?;
@@ -121,6 +124,10 @@ impl Engine {
             self.unlink(context, &[(rename.old.clone(), rename.ancestors.clone())])?;
             self.link(context, &[(rename.new.clone(), rename.ancestors.clone())])?;
         }
+        if !rename.descendants.is_empty() {
+            context.step("rename.descendants")?;
+            self.link(context, &rename.descendants)?;
+        }
         context.step("rename.record")?;
         let known = self.catalogue.volumes_of(&rename.old)?;
         let created = self.catalogue.container(&rename.old)?.and_then(|row| row.created);
@@ -155,4 +162,27 @@ impl Engine {
         }
         self.finish(begun, |_| Ok(()))
     }
+}
+
+/// Returns every container that needs one of the volumes `own`, with its ancestors as they will be called.
+fn descendants(
+    ancestry: &Ancestry,
+    own: &[&VolumeRow],
+    new: &ContainerKey,
+) -> Vec<(ContainerKey, Vec<ContainerKey>)> {
+    let mut found = BTreeMap::new();
+    for row in own {
+        for node in ancestry.lineage.all_dependents(row.volume.id) {
+            let Some(child) = ancestry.rows.get(&node.id).filter(|child| child.container != row.container)
+            else {
+                continue;
+            };
+            if node.role == NodeRole::Head {
+                let above = ancestry.containers_above(child, &child.container);
+                let renamed = |key: ContainerKey| if key == row.container { new.clone() } else { key };
+                found.insert(child.container.clone(), above.into_iter().map(renamed).collect());
+            }
+        }
+    }
+    found.into_iter().collect()
 }

@@ -11,7 +11,7 @@
 use super::ancestry::Ancestry;
 use super::catalogue::journal as rows;
 use super::catalogue::{PlacedRole, VolumeRow};
-use super::intent::{Commit, Intent, Replace};
+use super::intent::{Afterwards, Commit, Intent, Replace};
 use super::journal::Begun;
 use super::request::ContainerKey;
 use super::{Engine, home};
@@ -61,10 +61,12 @@ impl Engine {
         let ancestors_before = above(new.head);
         let ancestors_after =
             if new.edge.is_some() { new.origin.map(above).unwrap_or_default() } else { Vec::new() };
+        let is_needed = ancestry.lineage.dependents(new.head.volume.id).next().is_some();
         Ok(Replace {
             verb: new.verb.to_owned(),
             container: new.key.clone(),
             old: new.head.volume.clone(),
+            afterwards: if is_needed { Afterwards::Ghost } else { Afterwards::Reclaimed },
             placed,
             new: volume,
             built,
@@ -148,7 +150,9 @@ impl Engine {
             self.link(context, &link(&replace.ancestors_after))?;
         }
         context.step(&format!("{}.reclaim", replace.verb))?;
-        self.destroy_volume(context, &left_over(replace))?;
+        if replace.afterwards == Afterwards::Reclaimed {
+            self.destroy_volume(context, &left_over(replace))?;
+        }
         home::remove(&replace.staging)?;
         self.finish(begun, |_| Ok(()))
     }
@@ -228,7 +232,19 @@ fn inherited_edges(new: &NewHead<'_>, ancestry: &Ancestry, id: VolumeId) -> Vec<
 
 fn record(db: &rusqlite::Connection, replace: &Replace) -> Result<()> {
     rows::move_provenance(db, replace.old.id, replace.new.id)?;
-    rows::drop_volume(db, replace.old.id)?;
+    match replace.afterwards {
+        Afterwards::Reclaimed => rows::drop_volume(db, replace.old.id)?,
+        Afterwards::Ghost => rows::put_volume(
+            db,
+            &VolumeRow {
+                volume: left_over(replace),
+                container: replace.container.clone(),
+                role: NodeRole::Ghost,
+                placed: PlacedRole::Successor,
+                created: Some(replace.created),
+            },
+        )?,
+    }
     rows::put_volume(
         db,
         &VolumeRow {

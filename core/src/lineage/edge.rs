@@ -36,7 +36,12 @@ impl Dependency {
             Residence::Home => Binding::Path,
             Residence::Named => Binding::Store,
         };
-        let terms = Self { write: capabilities.parent_write, delete: capabilities.parent_delete, binding };
+        // A ghost has no home any more: a parent that is found by its path, in its home, cannot become one.
+        let delete = match (capabilities.parent_delete, binding) {
+            (ParentDelete::Deferred, Binding::Path) => ParentDelete::Refused,
+            (delete, _) => delete,
+        };
+        let terms = Self { write: capabilities.parent_write, delete, binding };
         capabilities.clones_depend().then_some(terms)
     }
 

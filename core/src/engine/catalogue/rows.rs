@@ -166,6 +166,11 @@ impl super::Catalogue {
         self.read(|db| volumes_of(db, key))
     }
 
+    /// Returns one volume.
+    pub(in crate::engine) fn volume(&self, id: VolumeId) -> Result<Option<VolumeRow>> {
+        self.read(|db| volume(db, id))
+    }
+
     /// Returns every volume.
     pub(in crate::engine) fn volumes(&self) -> Result<Vec<VolumeRow>> {
         self.read(|db| db.prepare_cached(VOLUME)?.query_map([], volume_row)?.collect())

@@ -122,6 +122,85 @@ fn shown(attributes: &Attributes<'_>, reach: Reach) -> String {
 mod tests {
     use super::*;
 
+    /// A process in a user namespace of its own, which maps its ids to 100000 and up.
+    struct Mapped(std::process::Child);
+
+    impl Mapped {
+        fn spawn() -> Option<Self> {
+            let child = std::process::Command::new("unshare").args(["--user", "sleep", "60"]).spawn().ok()?;
+            let mapped = Self(child);
+            let ours = std::fs::read_link("/proc/self/ns/user").ok()?;
+            for _ in 0..200 {
+                if std::fs::read_link(mapped.path("ns/user")).is_ok_and(|theirs| theirs != ours) {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            for map in ["uid_map", "gid_map"] {
+                std::fs::write(mapped.path(map), "0 100000 65536").ok()?;
+            }
+            Some(mapped)
+        }
+
+        fn path(&self, name: &str) -> String {
+            format!("/proc/{}/{name}", self.0.id())
+        }
+    }
+
+    impl Drop for Mapped {
+        fn drop(&mut self) {
+            let _gone = self.0.kill().and_then(|()| self.0.wait());
+        }
+    }
+
+    #[test]
+    fn a_detached_mount_is_id_mapped_and_read_only() {
+        use std::os::unix::fs::MetadataExt;
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("file"), "x").unwrap();
+        let (Some(mapped), Ok(mount)) =
+            (Mapped::spawn(), super::super::clone_tree(directory.path(), Reach::Single))
+        else {
+            println!("skipped: needs CAP_SYS_ADMIN, unshare(1) and user namespaces");
+            return;
+        };
+        let namespace = std::fs::File::open(mapped.path("ns/user")).unwrap();
+        let wanted = Attributes {
+            set: MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID,
+            id_map: Some(namespace.as_fd()),
+            ..Attributes::NONE
+        };
+        set_attributes(&mount, &wanted, Reach::Recursive).unwrap();
+        let flags = rustix::fs::OFlags::RDONLY;
+        let file = rustix::fs::openat(&mount, "file", flags, rustix::fs::Mode::empty()).unwrap();
+        assert_eq!(std::fs::File::from(file).metadata().unwrap().uid(), 100_000);
+        let refused = rustix::fs::mkdirat(&mount, "new", rustix::fs::Mode::RWXU);
+        assert_eq!(refused, Err(Errno::ROFS));
+    }
+
+    #[test]
+    fn a_mount_is_attached_in_a_private_namespace_and_taken_away() {
+        use super::super::{Unmount, attach, clone_tree, private::in_private_namespace, unmount};
+        let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(source.path().join("file"), "x").unwrap();
+        let result = in_private_namespace(|| {
+            let (mount, place) = (clone_tree(source.path(), Reach::Single)?, target.path());
+            attach(&mount, place)?;
+            assert!(place.join("file").exists());
+            let held = std::fs::File::open(place.join("file")).unwrap();
+            drop(mount);
+            assert_eq!(unmount(place, Unmount::Now).unwrap_err().errno, Errno::BUSY);
+            drop(held);
+            unmount(place, Unmount::Now)?;
+            assert!(!place.join("file").exists());
+            Ok(())
+        });
+        match result {
+            Err(error) if error.errno == Errno::PERM => println!("skipped: needs CAP_SYS_ADMIN"),
+            other => other.unwrap(),
+        }
+    }
+
     #[test]
     fn a_file_that_is_no_mount_is_refused_with_the_call_printed() {
         let file = tempfile::tempfile().unwrap();

@@ -7,6 +7,8 @@ use keiki_core::mount_plan::{AttachMode, MountPlan, MountRecipe, Upper};
 use keiki_core::volume::Volume;
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
 use keiki_tree::RootMetadata;
+use rustix::fs::Dir;
+use rustix::io::Errno;
 
 use crate::clone::require;
 use crate::layers::{Layers, owner_of};
@@ -77,14 +79,24 @@ fn missing(layers: &Layers, index: usize, lower: &Path, what: &str) -> Error {
 
 /// Makes the root of a volume that was never started look like its base, which was filled after the layer was made.
 ///
-/// Once it has been mounted for writing (the kernel leaves `work/work` behind), the layer's root speaks for itself.
+/// Once it has been mounted for writing, the layer's root speaks for itself. The kernel leaves its traces in our scratch
+/// directory then; LXC takes another one, but what it starts writes into the layer.
 pub(crate) fn settle(volume: &Volume, layers: &Layers, upper: &OwnedFd) -> Result<()> {
     let Some(base) = own_base(volume, layers)? else { return Ok(()) };
-    if scratch::was_used(layers)? {
+    let shown = || format!("cannot prepare `{}`", layers.upper.display());
+    if scratch::was_used(layers)? || !is_empty(upper).or_err(shown)? {
         return Ok(());
     }
-    let shown = || format!("cannot prepare `{}`", layers.upper.display());
     RootMetadata::of(base.as_fd()).or_err(shown)?.apply(upper.as_fd()).or_err(shown)
+}
+
+fn is_empty(directory: &OwnedFd) -> Result<bool, Errno> {
+    for entry in Dir::read_from(directory)? {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Opens the base that belongs to the volume, if it has one.

@@ -406,7 +406,6 @@ histories! {
     freezing, freezing_disturbed: ReferenceOptions::freezing();
     #[ignore = "restore in place leaves the layer that only the old head needed"]
     freezing_in_homes, freezing_in_homes_disturbed: ReferenceOptions::freezing().in_home();
-    #[ignore = "restore in place destroys an old head that a snapshot needs"]
     deferring, deferring_disturbed: ReferenceOptions::deferring();
     refusing, refusing_disturbed: ReferenceOptions::refusing();
     copying_in_homes, copying_in_homes_disturbed: ReferenceOptions::copying().in_home();

@@ -1,10 +1,33 @@
 //! Keiki's runtime: a volume composed with namespaces, cgroups and a lifecycle.
+//!
+//! There is no daemon. [`Runtime`] checks, takes a lock, writes a plan and *executes* one small monitor program per
+//! container ([`monitor`]); it never clones, enters or changes anything in the caller's own process, which may have any
+//! number of threads. What runs is found in `/run/keiki` without asking anybody.
+//!
+//! What it does not do yet: user namespaces, networks beyond a loopback interface, seccomp and security modules. What
+//! a configuration says about them is refused or warned about by name, never passed over.
 #![forbid(unsafe_code)]
 
+mod activity;
+mod channel;
+mod default_config;
+mod exec;
+mod failure;
+mod launch;
+mod lxc;
+mod lxc_wire;
+pub mod monitor;
 mod options;
+mod plan;
+mod rundir;
+mod runtime;
+mod settings;
 mod status;
+mod wait;
 
+pub use default_config::default_config;
 pub use options::{
     AttachCommand, Running, RuntimeOptions, StartOptions, Started, StopMode, StopOptions, Terminal,
 };
+pub use runtime::Runtime;
 pub use status::{ContainerState, ContainerStatus, Manager};

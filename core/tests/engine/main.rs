@@ -17,7 +17,6 @@ mod saboteur;
 mod world;
 
 mod breaking;
-mod checking;
 mod cloning;
 mod creating;
 mod destroying;

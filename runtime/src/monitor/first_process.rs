@@ -1,0 +1,135 @@
+//! The first process of a container, between `clone3` and `execve`.
+//!
+//! What is legal here: everything that a single-threaded program may do, because the monitor has one thread and the
+//! child a copy of its memory; allocation included. What is not: touching descriptors of the monitor that were not
+//! handed over in [`Ingredients`], returning, and resolving a name inside the container's tree other than through
+//! [`RootDir`] before the root is changed.
+//!
+//! The tree is hostile from the first call on. After `pivot_root` it is our world: nothing of the host is reachable by
+//! a name, and every descriptor but the standard three is closed by `execve`.
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use keiki_sys::process;
+use keiki_sys::rootdir::RootDir;
+use keiki_sys::tty::{self, Pair};
+use rustix::fs::Mode;
+use rustix::process::Signal;
+
+use super::birth::FromChild;
+use super::{devices, identity, kernel_mounts, mounts};
+use crate::exec;
+use crate::failure::{AtStep, Failure, Step};
+use crate::plan::{Dev, Network, StartPlan, Stdio};
+use crate::{channel, plan::Settings};
+
+/// What the monitor hands over.
+#[derive(Debug)]
+pub(super) struct Ingredients {
+    /// The root filesystem, detached.
+    pub(super) root: OwnedFd,
+    /// The channel to the monitor; `execve` closes it.
+    pub(super) sync: OwnedFd,
+    /// A console of the host's, for containers that keep their own `/dev`.
+    pub(super) console: Option<Pair>,
+}
+
+/// Sets the container up and executes its program.
+pub(super) fn run(plan: &StartPlan, ingredients: Ingredients) -> Infallible {
+    let Ingredients { root, sync, console } = ingredients;
+    let Err(failure) = become_init(plan, root, &sync, console);
+    // If even this fails, the monitor sees the end of the channel before a program was executed, and our exit code.
+    drop(channel::send(&sync, &FromChild::Failed(failure), &[]));
+    process::exit_now(FAILED)
+}
+
+const FAILED: i32 = 1;
+
+fn become_init(plan: &StartPlan, root: OwnedFd, sync: &OwnedFd, console: Option<Pair>) -> Step<Infallible> {
+    die_with_the_monitor()?;
+    rustix::process::setsid().at("lead a session")?;
+    rustix::process::umask(Mode::empty());
+    let settings = &plan.settings;
+    mounts::isolate()?;
+    let root = mounts::attach_root(root, &plan.run)?;
+    let mut consoles = mount_everything(settings, &root)?;
+    if let Some(pair) = console {
+        devices::show_host_console(&root, &pair)?;
+        consoles = Some(devices::Consoles { console: pair, terminals: Vec::new() });
+    }
+    mounts::change_root(&root)?;
+    drop(root);
+    name_and_network(settings)?;
+    identity::limit_resources(&settings.rlimits)?;
+    let consoles = consoles.as_ref();
+    let mut descriptors: Vec<BorrowedFd<'_>> = Vec::new();
+    if let Some(consoles) = consoles {
+        descriptors.extend([consoles.console.master.as_fd(), consoles.console.peer.as_fd()]);
+        descriptors.extend(consoles.terminals.iter().map(AsFd::as_fd));
+    }
+    channel::send(sync, &FromChild::Prepared, &descriptors).at("tell the monitor")?;
+    if channel::receive::<()>(sync).at("wait for the monitor")?.is_none() {
+        return Err(Failure::new("wait for the monitor", "it is gone"));
+    }
+    connect(plan.stdio, consoles.map(|consoles| consoles.console.peer.as_fd()))?;
+    identity::assume(settings)?;
+    execute(plan)
+}
+
+/// The kernel kills this process when the monitor dies. A monitor that died before is found out by the closed channel.
+fn die_with_the_monitor() -> Step {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at("bind its life to the monitor's")
+}
+
+fn mount_everything(settings: &Settings, root: &RootDir) -> Step<Option<devices::Consoles>> {
+    let dev = match settings.dev {
+        Dev::Made(size) => Some(devices::make(root, size)?),
+        Dev::Kept => None,
+    };
+    kernel_mounts::proc(settings, root, dev.as_ref().map(AsFd::as_fd))?;
+    let sys = kernel_mounts::sys(settings.sys, root)?;
+    kernel_mounts::cgroup(settings.cgroup, root, sys.as_ref().map(AsFd::as_fd))?;
+    let consoles = dev.map(|dev| devices::furnish(settings, &dev)).transpose()?;
+    for entry in &settings.entries {
+        mounts::mount_entry(root, entry)?;
+    }
+    Ok(consoles)
+}
+
+fn name_and_network(settings: &Settings) -> Step {
+    rustix::system::sethostname(settings.host_name.as_bytes()).at("set the host name")?;
+    match settings.network {
+        Network::Own => keiki_sys::netlink::raise_loopback().at("raise the loopback interface"),
+        Network::Host => Ok(()),
+    }
+}
+
+/// Gives the program its standard descriptors.
+fn connect(stdio: Stdio, console: Option<BorrowedFd<'_>>) -> Step {
+    let Some(console) = console.filter(|_| stdio != Stdio::Inherited) else { return Ok(()) };
+    for number in 0..3 {
+        process::replace_standard(console, number).at("connect the console")?;
+    }
+    if stdio == Stdio::Terminal {
+        tty::control(console).at("control the terminal")?;
+    }
+    Ok(())
+}
+
+fn execute(plan: &StartPlan) -> Step<Infallible> {
+    let settings = &plan.settings;
+    if let Some(cwd) = &settings.cwd {
+        // This is the container's own tree now; LXC makes a missing directory too.
+        let entered = std::fs::create_dir_all(cwd).and_then(|()| std::env::set_current_dir(cwd));
+        entered.at("change to the directory").map_err(|failure| failure.about(cwd.display()))?;
+    }
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    // Cleared by the change of user.
+    die_with_the_monitor()?;
+    keiki_sys::signal::reset().at("reset the signals")?;
+    process::close_on_exec_from(3).at("close what is not the program's")?;
+    let refused = exec::execute(&plan.argv, &plan.environment);
+    let program = plan.argv.first().map(|program| program.display().to_string()).unwrap_or_default();
+    Err(refused).at("execute").map_err(|failure| failure.about(program))
+}

@@ -1,0 +1,119 @@
+//! The mount namespace of a container: its root, the entries of its configuration, and the change of root.
+//!
+//! Sources of the host are resolved as the host's names; targets only through [`RootDir`]; what was resolved is mounted
+//! by descriptor, so that nothing is resolved twice.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use keiki_sys::mount::{self, Attributes, FsContext, Reach};
+use keiki_sys::rootdir::{Missing, RootDir};
+use rustix::fs::OFlags;
+use rustix::mount::{
+    MountAttrFlags, MountPropagationFlags, OpenTreeFlags, UnmountFlags, mount_change, open_tree, unmount,
+};
+
+use crate::failure::{AtStep, Failure, Step};
+use crate::plan::{Bind, Create, MountEntry};
+
+/// Cuts the namespace off from the host's: no mount event travels in either direction.
+pub(super) fn isolate() -> Step {
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).at("isolate the mounts")
+}
+
+/// Attaches the root filesystem at a place that only this namespace sees, and returns it as a tree.
+pub(super) fn attach_root(root: OwnedFd, place: &Path) -> Step<RootDir> {
+    mount::attach(&root, place).at("attach the root filesystem")?;
+    Ok(RootDir::new(root))
+}
+
+/// Makes the tree the root of everything and takes the host's away.
+pub(super) fn change_root(root: &RootDir) -> Step {
+    rustix::process::fchdir(root).at("enter the root filesystem")?;
+    rustix::process::pivot_root(".", ".").at("change the root")?;
+    // The old root lies upon the new one now, and goes with everything below it.
+    unmount(".", UnmountFlags::DETACH).at("take the host's root away")?;
+    rustix::process::chdir("/").at("enter the root filesystem")
+}
+
+/// Mounts one line of the configuration.
+pub(super) fn mount_entry(root: &RootDir, entry: &MountEntry) -> Step {
+    match try_entry(root, entry) {
+        Err(_) if entry.optional => Ok(()),
+        other => other.map_err(|failure| failure.about(format!("/{}", entry.target.display()))),
+    }
+}
+
+fn try_entry(root: &RootDir, entry: &MountEntry) -> Step {
+    let mount = match entry.bind {
+        Bind::None => file_system(entry)?,
+        Bind::Single => second_view(root, entry, Reach::Single)?,
+        Bind::Recursive => second_view(root, entry, Reach::Recursive)?,
+    };
+    let missing = match entry.create {
+        Create::Nothing => Missing::Refuse,
+        Create::Directory => Missing::MakeDirectory,
+        Create::File => Missing::MakeFile,
+    };
+    let target = root.mount_target(&entry.target, missing).at("find the mount target")?;
+    mount::attach_at(&mount, &target).at("mount")
+}
+
+fn file_system(entry: &MountEntry) -> Step<OwnedFd> {
+    let make = || {
+        let context = FsContext::open(&entry.fstype)?;
+        context.set_string("source", entry.source.as_bytes())?;
+        for option in &entry.data {
+            match option.split_once('=') {
+                Some((key, value)) => context.set_string(key, value.as_bytes())?,
+                None => context.set_flag(option)?,
+            }
+        }
+        context.mount(MountAttrFlags::from_bits_retain(entry.attributes))
+    };
+    make().at("mount")
+}
+
+fn second_view(root: &RootDir, entry: &MountEntry, reach: Reach) -> Step<OwnedFd> {
+    let source = Path::new(&entry.source);
+    let mount = if entry.relative {
+        let inside = root.open(source, OFlags::PATH).at("find the mount source")?;
+        clone_of(inside, reach)?
+    } else {
+        mount::clone_tree(source, reach).at("find the mount source")?
+    };
+    let set = MountAttrFlags::from_bits_retain(entry.attributes);
+    mount::set_attributes(&mount, &Attributes { set, ..Attributes::NONE }, reach)
+        .at("set the mount's attributes")?;
+    Ok(mount)
+}
+
+/// Returns a detached copy of the mount that shows an open file or directory.
+pub(super) fn clone_of(place: impl AsFd, reach: Reach) -> Step<OwnedFd> {
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    if reach == Reach::Recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    open_tree(place, c"", flags).at("copy the mount")
+}
+
+/// Shows what is open as `what` upon what is open as `place`.
+pub(super) fn show_upon(what: impl AsFd, place: impl AsFd) -> Step {
+    let copy = clone_of(what, Reach::Single)?;
+    mount::attach_at(&copy, place).at("mount")
+}
+
+/// Makes a mount read-only.
+pub(super) fn forbid_writing(mount: impl AsFd) -> Step {
+    let wanted = Attributes { set: MountAttrFlags::MOUNT_ATTR_RDONLY, ..Attributes::NONE };
+    mount::set_attributes(mount, &wanted, Reach::Single).at("make the mount read-only")
+}
+
+/// Opens a name inside a file system that we just made, where no link of others can be.
+pub(super) fn inside(mount: impl AsFd, name: &str) -> Step<OwnedFd> {
+    use rustix::fs::{Mode, openat};
+    openat(mount, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        .at("open")
+        .map_err(|failure: Failure| failure.about(name))
+}

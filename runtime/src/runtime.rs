@@ -1,0 +1,485 @@
+//! [`Runtime`]: a volume composed with a configuration and a lifecycle, for callers with any number of threads.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use keiki_config::LxcConfigEditor;
+use keiki_core::context::Context;
+use keiki_core::engine::{ContainerKey, DestroyScope, Engine, EngineOptions};
+use keiki_core::lineage::DestroyPlan;
+use keiki_core::mount_plan::AttachMode;
+use keiki_core::{Error, ErrorKind, Result, ResultExt};
+use keiki_sys::cgroup::Cgroup;
+use keiki_sys::{signal, tty};
+
+use crate::activity::{self, RunActivity};
+use crate::launch::{self, Spawned};
+use crate::lxc::{self, Sockets};
+use crate::options::{
+    AttachCommand, Running, RuntimeOptions, StartOptions, Started, StopMode, StopOptions, Terminal,
+};
+use crate::plan::{AttachPlan, Report, StartPlan, Stdio};
+use crate::rundir::{RunDir, RunLock, StateRecord};
+use crate::status::{ContainerState, ContainerStatus, Manager};
+use crate::wait::{self, Watch};
+use crate::{exec, settings};
+
+/// How long an operation waits for another that holds the same container.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// How long a monitor may take to clean up after everything in its container is dead.
+const CLEAN_UP_TIME: Duration = Duration::from_secs(10);
+/// What a monitor takes for "shut down" and "kill" (see `monitor::supervise`).
+const SIGUSR1: i32 = 10;
+const SIGUSR2: i32 = 12;
+const SIGPWR: i32 = 30;
+
+/// Containers that run: started, stopped, entered, watched.
+#[derive(Debug)]
+pub struct Runtime {
+    engine: Engine,
+    run: PathBuf,
+    monitor: PathBuf,
+    ephemeral_cleanup: Option<Vec<OsString>>,
+}
+
+impl Runtime {
+    /// Opens an installation; its engine refuses to change containers that run here or under LXC's tools.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn open(options: RuntimeOptions) -> Result<Self> {
+        let engine = Engine::open(EngineOptions {
+            registry: options.registry,
+            state: options.state,
+            activity: Arc::new(RunActivity::new(options.run.clone())),
+            editor: Arc::new(LxcConfigEditor),
+            lock_wait: LOCK_WAIT,
+        })?;
+        Ok(Self { engine, run: options.run, monitor: options.monitor, ephemeral_cleanup: None })
+    }
+
+    /// Sets the program, with its first arguments, that destroys a container with `lxc.ephemeral = 1` when it has stopped
+    /// in the background; the lxcpath and the name are put behind as `-P LXCPATH NAME`.
+    #[must_use]
+    pub fn with_ephemeral_cleanup(mut self, argv: Vec<OsString>) -> Self {
+        self.ephemeral_cleanup = Some(argv);
+        self
+    }
+
+    /// Returns the engine.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Starts a container in the background; returns when its program was executed.
+    ///
+    /// # Errors
+    /// `Busy` when it runs already, `HasDependents` when clones stand upon its data, and whatever step of the start
+    /// failed, with its name in the context and the kernel's words.
+    pub fn start(&self, context: &Context, key: &ContainerKey, options: &StartOptions) -> Result<Started> {
+        let launched = self.launch(context, key, options, Stdio::Console)?;
+        launched.spawned.reap();
+        Ok(Started { pid: launched.pid, warnings: launched.warnings })
+    }
+
+    /// Starts a container with the caller's standard descriptors and returns the exit code of its first process: 128 and
+    /// the number for a signal.
+    ///
+    /// # Behavior
+    /// Standard input and output that are terminals are connected through a terminal of the container's own.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn run_foreground(
+        &self,
+        context: &Context,
+        key: &ContainerKey,
+        options: &StartOptions,
+    ) -> Result<i32> {
+        let stdio = if has_terminal() { Stdio::Terminal } else { Stdio::Inherited };
+        let launched = self.launch(context, key, options, stdio)?;
+        let result = launched.spawned.report(|| format!("cannot run container `{}`", key.name));
+        launched.spawned.reap();
+        match result? {
+            Report::Exited { code } => Ok(code),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn launch(
+        &self,
+        context: &Context,
+        key: &ContainerKey,
+        options: &StartOptions,
+        stdio: Stdio,
+    ) -> Result<Launched> {
+        let what = || format!("cannot start container `{}`", key.name);
+        let permit = self.engine.permit_start(key)?;
+        let directory = RunDir::of(&self.run, key);
+        let lock = self.take(key, &directory)?;
+        let (plan, warnings) = self.plan(context, key, options, stdio, &directory)?;
+        context.step("start.monitor")?;
+        let spawned = launch::monitor(&self.monitor, &plan, &lock)?;
+        // The monitor has its own copy; ours would keep the container locked after its end.
+        drop(lock);
+        let report = spawned.report(what);
+        drop(permit);
+        match report {
+            Ok(Report::Running { pid }) => Ok(Launched { spawned, pid, warnings }),
+            Ok(other) => Err(unexpected(&other)),
+            Err(error) => {
+                spawned.reap();
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the run lock and cleans up what a killed monitor left.
+    fn take(&self, key: &ContainerKey, directory: &RunDir) -> Result<RunLock> {
+        let busy = |how: &str, pid: Option<u32>| {
+            let pid = pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+            Error::new(ErrorKind::Busy, format!("container `{}` is {how}{pid}", key.name))
+        };
+        let Some(lock) = directory.try_lock()? else {
+            let pid = directory.read()?.and_then(|record| record.init).map(|init| init.pid);
+            return Err(busy(if pid.is_some() { "running already" } else { "being started" }, pid));
+        };
+        directory.heal(&lock)?;
+        if Sockets::read()?.has(&key.lxcpath, key.name.as_str()) {
+            return Err(busy("running under LXC", lxc::init_pid(key)));
+        }
+        Ok(lock)
+    }
+
+    fn plan(
+        &self,
+        context: &Context,
+        key: &ContainerKey,
+        options: &StartOptions,
+        stdio: Stdio,
+        directory: &RunDir,
+    ) -> Result<(StartPlan, Vec<String>)> {
+        let config = self.engine.read_config(key)?;
+        let (settings, warnings) = settings::read(&config, &key.home().join("config"), key.name.as_str())?;
+        let root = self.engine.attach(context, key, AttachMode::ReadWrite)?;
+        let init = || settings.init.clone().unwrap_or_else(|| vec!["/sbin/init".into()]);
+        let argv = options.command.clone().filter(|argv| !argv.is_empty()).unwrap_or_else(init);
+        let mut variables: Vec<(OsString, OsString)> =
+            vec![("PATH".into(), exec::PATH.into()), ("container".into(), "lxc".into())];
+        if stdio == Stdio::Terminal {
+            variables.extend(std::env::var_os("TERM").map(|term| ("TERM".into(), term)));
+        }
+        variables.extend(settings.environment.iter().cloned());
+        variables.extend(options.environment.iter().cloned());
+        let is_left_to_us = settings.ephemeral && stdio == Stdio::Console;
+        let afterwards = self.ephemeral_cleanup.as_ref().filter(|_| is_left_to_us).map(|argv| {
+            let behind = ["-P".into(), key.lxcpath.clone().into(), key.name.as_str().into()];
+            argv.iter().cloned().chain(behind).collect()
+        });
+        let plan = StartPlan {
+            name: key.name.to_string(),
+            lxcpath: key.lxcpath.clone(),
+            run: directory.path().to_owned(),
+            root,
+            settings,
+            argv,
+            environment: exec::merged(variables),
+            stdio,
+            afterwards,
+        };
+        Ok((plan, warnings))
+    }
+
+    /// Stops a container; returns when its monitor has cleaned up.
+    ///
+    /// # Behavior
+    /// A shutdown that takes longer than its timeout becomes a kill. A monitor that does not react is killed as well.
+    /// A container that is stopped already is stopped.
+    ///
+    /// # Errors
+    /// `NotFound`, `Timeout` when the kernel does not let a process die.
+    pub fn stop(&self, key: &ContainerKey, options: &StopOptions) -> Result<()> {
+        let directory = RunDir::of(&self.run, key);
+        if !directory.is_locked()? {
+            activity::clean_up(&directory)?;
+            if Sockets::read()?.has(&key.lxcpath, key.name.as_str()) {
+                return stop_under_lxc(key, options);
+            }
+            return self.engine.container(key).map(drop);
+        }
+        let Some(record) = directory.read()? else {
+            return Err(Error::new(ErrorKind::Busy, format!("container `{}` is being started", key.name)));
+        };
+        if options.mode == StopMode::Shutdown
+            && tell(&record, SIGUSR1)?
+            && wait::for_end(Some(record.monitor), options.timeout)?
+        {
+            return Ok(());
+        }
+        if tell(&record, SIGUSR2)? && wait::for_end(Some(record.monitor), CLEAN_UP_TIME)? {
+            return Ok(());
+        }
+        kill_monitor(key, &directory, &record)
+    }
+
+    /// Runs a program in a running container and returns its exit code: 128 and the number for a signal, 126 and 127
+    /// for one that could not be executed.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when the container does not run; else the step that failed.
+    pub fn attach(&self, key: &ContainerKey, command: &AttachCommand) -> Result<i32> {
+        let (init, cgroup) = self.init_of(key)?;
+        let terminal = match command.terminal {
+            Terminal::Always => true,
+            Terminal::Never => false,
+            Terminal::Auto => has_terminal(),
+        };
+        let mut environment = Vec::new();
+        if terminal {
+            environment.extend(std::env::var_os("TERM").map(|term| ("TERM".into(), term)));
+        }
+        environment.extend(command.environment.iter().cloned());
+        let plan = AttachPlan {
+            pid: init.pid,
+            start: init.start,
+            cgroup,
+            argv: command.argv.clone(),
+            environment,
+            cwd: command.cwd.clone(),
+            user: command.user,
+            terminal,
+        };
+        let spawned = launch::helper(&self.monitor, &plan)?;
+        let report = spawned.report(|| format!("cannot attach to container `{}`", key.name));
+        spawned.reap();
+        match report? {
+            Report::Exited { code } => Ok(code),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn init_of(&self, key: &ContainerKey) -> Result<(crate::rundir::Process, Option<PathBuf>)> {
+        let directory = RunDir::of(&self.run, key);
+        if directory.is_locked()? {
+            let record = directory.read()?;
+            let init =
+                record.as_ref().and_then(|record| Some((record.init?, record.cgroups.first().cloned())));
+            return init.ok_or_else(|| {
+                Error::new(ErrorKind::Busy, format!("container `{}` is being started", key.name))
+            });
+        }
+        let under_lxc = Sockets::read()?.has(&key.lxcpath, key.name.as_str());
+        if let Some(pid) = Some(key).filter(|_| under_lxc).and_then(lxc::init_pid) {
+            let identity = keiki_sys::process::Identity::of(pid);
+            let process = identity.or_err(|| format!("cannot find the first process of `{}`", key.name))?;
+            return Ok((process.into(), None));
+        }
+        self.engine.container(key)?;
+        Err(Error::new(ErrorKind::InvalidArgument, format!("container `{}` does not run", key.name))
+            .with_hint(format!("start it: `keiki start {}`", key.name)))
+    }
+
+    /// Destroys a container, which is killed first if that is asked for.
+    ///
+    /// # Errors
+    /// As [`Engine::destroy`] and [`Self::stop`].
+    pub fn destroy(
+        &self,
+        context: &Context,
+        key: &ContainerKey,
+        scope: DestroyScope,
+        running: Running,
+    ) -> Result<DestroyPlan> {
+        if running == Running::Stop {
+            self.stop(key, &StopOptions { mode: StopMode::Kill, timeout: Duration::ZERO })?;
+        }
+        self.engine.destroy(context, key, scope)
+    }
+
+    /// Returns what a container does.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn state(&self, key: &ContainerKey) -> Result<ContainerState> {
+        match self.observe(key)? {
+            Some(seen) => Ok(seen.state),
+            None => self.engine.container(key).map(|_| ContainerState::Stopped),
+        }
+    }
+
+    /// Returns every container of an lxcpath, sorted by name, with what it does. No monitor is asked: one that hangs hangs
+    /// nobody.
+    ///
+    /// # Errors
+    /// As [`Engine::containers`].
+    pub fn statuses(&self, lxcpath: &Path) -> Result<Vec<ContainerStatus>> {
+        let records = self.engine.containers(lxcpath)?;
+        let running = names_in(&crate::rundir::parent(&self.run, lxcpath));
+        let sockets = Sockets::read()?;
+        let seen = |key: &ContainerKey| -> Result<Option<Seen>> {
+            if running.contains(key.name.as_str())
+                && let Some(seen) = observe_own(&RunDir::of(&self.run, key))?
+            {
+                return Ok(Some(seen));
+            }
+            let is_under_lxc = sockets.has(&key.lxcpath, key.name.as_str());
+            Ok(is_under_lxc.then_some(Seen {
+                state: ContainerState::Running,
+                pid: None,
+                manager: Manager::Lxc,
+            }))
+        };
+        records.into_iter().map(|record| Ok(status(seen(&record.key)?, record))).collect()
+    }
+
+    /// Returns one container with what it does.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn status(&self, key: &ContainerKey) -> Result<ContainerStatus> {
+        let record = self.engine.container(key)?;
+        Ok(status(self.observe(key)?, record))
+    }
+
+    /// Waits until a container is in one of `states` and returns which.
+    ///
+    /// # Behavior
+    /// A container that LXC runs is watched by its first process: its end is seen at once, other changes are not.
+    ///
+    /// # Errors
+    /// `NotFound`, `Timeout`.
+    pub fn wait(
+        &self,
+        key: &ContainerKey,
+        states: &[ContainerState],
+        timeout: Option<Duration>,
+    ) -> Result<ContainerState> {
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let watch = Watch::new(&self.run, key)?;
+        loop {
+            watch.arm()?;
+            let state = self.state(key)?;
+            if states.contains(&state) {
+                return Ok(state);
+            }
+            let process = self.process_to_watch(key)?;
+            if !watch.wait(process.as_ref(), deadline)? {
+                return Err(wait::too_long(format!("container `{}` is still {state}", key.name)));
+            }
+        }
+    }
+
+    /// Returns the process whose end changes the state: the monitor, whose death no file tells.
+    fn process_to_watch(&self, key: &ContainerKey) -> Result<Option<std::os::fd::OwnedFd>> {
+        let directory = RunDir::of(&self.run, key);
+        if directory.is_locked()? {
+            return Ok(directory.read()?.and_then(|record| record.monitor.open()));
+        }
+        if !Sockets::read()?.has(&key.lxcpath, key.name.as_str()) {
+            return Ok(None);
+        }
+        let identity = lxc::init_pid(key).and_then(|pid| keiki_sys::process::Identity::of(pid).ok());
+        Ok(identity.and_then(keiki_sys::process::Identity::open))
+    }
+
+    fn observe(&self, key: &ContainerKey) -> Result<Option<Seen>> {
+        if let Some(seen) = observe_own(&RunDir::of(&self.run, key))? {
+            return Ok(Some(seen));
+        }
+        if !Sockets::read()?.has(&key.lxcpath, key.name.as_str()) {
+            return Ok(None);
+        }
+        let state = lxc::state(key).unwrap_or(ContainerState::Running);
+        Ok(Some(Seen { state, pid: lxc::init_pid(key), manager: Manager::Lxc }))
+    }
+}
+
+/// A monitor that reported `RUNNING`.
+#[derive(Debug)]
+struct Launched {
+    spawned: Spawned,
+    pid: u32,
+    warnings: Vec<String>,
+}
+
+/// What can be seen of a container that runs.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    state: ContainerState,
+    pid: Option<u32>,
+    manager: Manager,
+}
+
+fn observe_own(directory: &RunDir) -> Result<Option<Seen>> {
+    if !directory.is_locked()? {
+        return Ok(None);
+    }
+    let starting = Seen { state: ContainerState::Starting, pid: None, manager: Manager::Keiki };
+    let Some(record) = directory.read()? else { return Ok(Some(starting)) };
+    let is_frozen = record.state == ContainerState::Running
+        && record.cgroups.first().is_some_and(|path| Cgroup::at(path).is_frozen());
+    let state = if is_frozen { ContainerState::Frozen } else { record.state };
+    Ok(Some(Seen { state, pid: record.init.map(|init| init.pid), ..starting }))
+}
+
+fn status(seen: Option<Seen>, record: keiki_core::engine::ContainerRecord) -> ContainerStatus {
+    ContainerStatus {
+        record,
+        state: seen.map_or(ContainerState::Stopped, |seen| seen.state),
+        pid: seen.and_then(|seen| seen.pid),
+        manager: seen.map(|seen| seen.manager),
+    }
+}
+
+fn names_in(directory: &Path) -> std::collections::HashSet<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+fn has_terminal() -> bool {
+    tty::is_terminal(rustix::stdio::stdin()) && tty::is_terminal(rustix::stdio::stdout())
+}
+
+/// Sends a signal to a monitor; returns whether it is there to hear it.
+fn tell(record: &StateRecord, number: i32) -> Result<bool> {
+    let Some(monitor) = record.monitor.open() else { return Ok(true) };
+    signal::send(&monitor, number).or_err(|| "cannot signal the monitor".to_owned())?;
+    Ok(true)
+}
+
+/// Ends a container whose monitor does not react: everything in its cgroup, then the monitor, then what they leave.
+fn kill_monitor(key: &ContainerKey, directory: &RunDir, record: &StateRecord) -> Result<()> {
+    let shown = || format!("cannot kill container `{}`", key.name);
+    for path in &record.cgroups {
+        Cgroup::at(path).kill().or_err(shown)?;
+    }
+    if let Some(monitor) = record.monitor.open() {
+        signal::send(&monitor, crate::rundir::KILL).or_err(shown)?;
+    }
+    if !wait::for_end(Some(record.monitor), CLEAN_UP_TIME)? {
+        return Err(wait::too_long(format!("the monitor of container `{}` cannot be killed", key.name))
+            .with_hint("it waits in the kernel; look at its stack in /proc"));
+    }
+    activity::clean_up(directory)
+}
+
+fn stop_under_lxc(key: &ContainerKey, options: &StopOptions) -> Result<()> {
+    let init = lxc::init_pid(key).and_then(|pid| keiki_sys::process::Identity::of(pid).ok());
+    if options.mode == StopMode::Shutdown
+        && let Some(init) = init
+        && let Some(pidfd) = init.open()
+    {
+        signal::send(&pidfd, SIGPWR).or_err(|| format!("cannot ask `{}` to shut down", key.name))?;
+        if wait::for_end(Some(init.into()), options.timeout)? {
+            return Ok(());
+        }
+    }
+    lxc::stop(key, CLEAN_UP_TIME)
+}
+
+fn unexpected(report: &Report) -> Error {
+    Error::new(ErrorKind::Protocol, format!("the monitor reported {report:?} out of turn"))
+}

@@ -1,0 +1,74 @@
+use super::*;
+use crate::plan::{Bind, Create};
+
+fn read_text(text: &str) -> Result<(Settings, Vec<String>)> {
+    read(text.as_bytes(), Path::new("/c/config"), "web")
+}
+
+#[test]
+fn the_busybox_template_of_lxc_is_understood() {
+    let text = "\
+lxc.rootfs.path = dir:/c/rootfs
+lxc.signal.halt = SIGUSR1
+lxc.signal.reboot = SIGTERM
+lxc.uts.name = \"b1\"
+lxc.tty.max = 5
+lxc.pty.max = 1
+lxc.cap.drop = sys_module mac_admin mac_override sys_time
+# When using LXC with apparmor
+lxc.mount.auto = cgroup:mixed proc:mixed sys:ro
+lxc.mount.entry = shm dev/shm tmpfs defaults,create=dir 0 0
+lxc.mount.entry = /lib lib none ro,bind 0 0
+lxc.net.0.type = empty
+";
+    let (settings, warnings) = read_text(text).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!((settings.host_name.as_str(), settings.terminals, settings.halt_signal), ("b1", 5, Some(10)));
+    assert_eq!((settings.proc, settings.sys), (Automount::Mixed, Automount::ReadOnly));
+    assert_eq!(settings.capabilities.count_zeros(), 4);
+    assert_eq!(settings.entries[0].create, Create::Directory);
+    assert_eq!((settings.entries[1].bind, settings.entries[1].attributes), (Bind::Single, 1));
+}
+
+#[test]
+fn what_is_not_applied_is_warned_about_once_by_name_and_place() {
+    let text = "lxc.cgroup2.devices.allow = a\nlxc.cgroup2.devices.allow = b\nlxc.net.0.type = veth\nlxc.net.0.link = br0\n";
+    let (_, warnings) = read_text(text).unwrap();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].starts_with("/c/config:1:29: lxc.cgroup2.devices.allow "), "{warnings:?}");
+    assert!(warnings[0].ends_with("(2 lines)"));
+    assert!(warnings[1].contains("loopback"));
+}
+
+#[test]
+fn what_is_wrong_is_refused_with_its_place() {
+    let table = [
+        ("\n  lxc.nope = 1", "/c/config:2:3: "),
+        ("lxc.tty.max = many", "/c/config:1:"),
+        ("lxc.signal.halt = SIGNOPE", "/c/config:1:"),
+        ("lxc.mount.entry = a ../b none bind", "no place below"),
+        ("lxc.mount.auto = proc:maybe", "/c/config:1:"),
+        ("lxc.idmap = u 0 100000 65536", "privileged"),
+    ];
+    for (text, expected) in table {
+        let error = read_text(text).unwrap_err().full_message();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn an_empty_value_clears_and_martian_lines_are_passed_over() {
+    let text = "foo\nlxc.cap.drop = sys_time\nlxc.cap.drop =\nlxc.environment = A=1\n";
+    let (settings, _) = read_text(text).unwrap();
+    assert_eq!(settings.capabilities, u64::MAX);
+    assert_eq!(settings.environment, [("A".into(), "1".into())]);
+}
+
+#[test]
+fn limits_name_their_hierarchy() {
+    let (settings, _) =
+        read_text("lxc.cgroup.memory.limit_in_bytes = 64M\nlxc.cgroup2.memory.max = 64M").unwrap();
+    let controllers: Vec<_> = settings.limits.iter().map(|limit| limit.controller.as_deref()).collect();
+    assert_eq!(controllers, [Some("memory"), None]);
+    assert_eq!(settings.limits[0].file, "memory.limit_in_bytes");
+}

@@ -12,7 +12,7 @@ use crate::units::Bytes;
 
 mod execute;
 
-pub use execute::{Calls, execute, execute_by};
+pub use execute::{Calls, execute, execute_by, execute_mapped};
 
 /// Why a volume is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

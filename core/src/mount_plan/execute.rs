@@ -4,11 +4,14 @@
 //! Linux 6.5, and one string holds 255 bytes), the stack is mounted with `mount(2)` on a thread in a private mount
 //! namespace and copied out of it as a descriptor. Either way the host's mount table never shows it.
 //!
-//! What it does not do: it activates no device, and it maps no ids (layers are mapped by whoever stacks them).
+//! For a user namespace, what is mounted is id-mapped: a directory or file system itself, a stack layer by layer, because
+//! overlayfs cannot be mapped as a whole.
+//!
+//! What it does not do: it activates no device.
 
 mod overlay;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use keiki_sys::mount::{
@@ -47,16 +50,39 @@ pub fn execute(plan: &MountPlan) -> Result<OwnedFd> {
     execute_by(plan, Calls::Best)
 }
 
+/// Makes the mount of `plan` as it shows in a user namespace: who is `0` on the disk is the namespace's `0`.
+///
+/// # Requires
+/// A file system that can be id-mapped, below every layer.
+///
+/// # Errors
+/// As [`execute`].
+pub fn execute_mapped(plan: &MountPlan, namespace: BorrowedFd<'_>) -> Result<OwnedFd> {
+    make(plan, How { calls: Calls::Best, id_map: Some(namespace) })
+}
+
 /// Makes the mount of `plan` by the given calls, so that the ways of older kernels can be tried on a new one.
 ///
 /// # Errors
 /// As [`execute`].
 pub fn execute_by(plan: &MountPlan, calls: Calls) -> Result<OwnedFd> {
+    make(plan, How { calls, id_map: None })
+}
+
+/// By which calls, and for whom.
+#[derive(Clone, Copy)]
+struct How<'a> {
+    calls: Calls,
+    /// A user namespace.
+    id_map: Option<BorrowedFd<'a>>,
+}
+
+fn make(plan: &MountPlan, how: How<'_>) -> Result<OwnedFd> {
     let mount = match &plan.recipe {
-        MountRecipe::Directory { path } => directory(path)?,
-        MountRecipe::Overlay { lowers, upper, options } => overlay::stack(lowers, upper, options, calls)?,
+        MountRecipe::Directory { path } => map_ids(directory(path)?, how.id_map)?,
+        MountRecipe::Overlay { lowers, upper, options } => overlay::stack(lowers, upper, options, how)?,
         MountRecipe::Filesystem { fstype, device, options } => {
-            filesystem(fstype, device, options, plan.read_only)?
+            map_ids(filesystem(fstype, device, options, plan.read_only)?, how.id_map)?
         }
     };
     let mut wanted = Attributes { propagation: Propagation::Private, ..Attributes::NONE };
@@ -65,6 +91,23 @@ pub fn execute_by(plan: &MountPlan, calls: Calls) -> Result<OwnedFd> {
     }
     set_attributes(&mount, &wanted, Reach::Recursive)
         .map_err(|error| explain(error, "cannot set the attributes of the mount".to_owned()))?;
+    Ok(mount)
+}
+
+/// Gives a detached mount the mapping of a user namespace.
+fn map_ids(mount: OwnedFd, namespace: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
+    if namespace.is_some() {
+        let wanted = Attributes { id_map: namespace, ..Attributes::NONE };
+        set_attributes(&mount, &wanted, Reach::Single).map_err(|error| {
+            let cannot = error.errno == Errno::INVAL;
+            let explained = explain(error, "cannot map the owners of the mount".to_owned());
+            if cannot {
+                explained.with_hint("the file system or kernel has no id-mapped mounts")
+            } else {
+                explained
+            }
+        })?;
+    }
     Ok(mount)
 }
 

@@ -1,18 +1,19 @@
 //! Stacks of layers: three ways to say them to the kernel, and an upper layer in memory.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use keiki_sys::mount::{
-    self, FsContext, MountError, Reach, VALUE_MAX, clone_tree, mount_classic, private::in_private_namespace,
+    self, FsContext, MountError, Reach, VALUE_MAX, clone_tree, mount_classic,
+    private::{as_owner, in_private_namespace},
 };
 use keiki_tree::RootMetadata;
-use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
+use rustix::fs::{Mode, OFlags, fstat, mkdirat, open, openat};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::{Calls, explain, set_options};
+use super::{Calls, How, explain, map_ids, set_options};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::mount_plan::Upper;
 use crate::units::Bytes;
@@ -23,41 +24,69 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 const INITIAL_ID_MAP: [&str; 3] = ["0", "0", "4294967295"];
 
 /// A stack, ready to be said to the kernel in one way or another.
-struct Stack<'a> {
-    lowers: &'a [PathBuf],
+struct Stack {
+    /// A directory that surely exists and is named by a path of its own.
+    place: PathBuf,
+    lowers: Vec<PathBuf>,
     writes: Option<Writes>,
     options: Vec<String>,
+    held: Held,
 }
 
 /// Where changes go.
 struct Writes {
     upper: PathBuf,
     work: PathBuf,
-    /// The file system in memory that holds both, if it does.
-    memory: Option<OwnedFd>,
-    /// What keeps `/proc/self/fd` paths of the memory alive.
-    _held: Vec<OwnedFd>,
+}
+
+/// What layers named as `/proc/self/fd/N` need until the stack is mounted.
+#[derive(Default)]
+struct Held {
+    /// Detached mounts in which layers lie.
+    trees: Vec<OwnedFd>,
+    /// Open directories in them.
+    directories: Vec<OwnedFd>,
+    /// As whom overlayfs makes its own files, where that is not ourselves.
+    owner: Option<(u32, u32)>,
 }
 
 /// Makes the stack and returns it detached.
-pub(super) fn stack(lowers: &[PathBuf], upper: &Upper, options: &[String], calls: Calls) -> Result<OwnedFd> {
+pub(super) fn stack(lowers: &[PathBuf], upper: &Upper, options: &[String], how: How<'_>) -> Result<OwnedFd> {
     let [top, ..] = lowers else {
         return Err(Error::new(ErrorKind::Internal, "an overlay needs at least one lower layer"));
     };
     check_layers(lowers)?;
     let shown = || format!("cannot stack {} upon `{}`", layers_shown(lowers.len()), top.display());
+    let mut held = Held::default();
     let writes = match upper {
-        Upper::Directory { upper, work } => Some(on_disk(upper, work)?),
-        Upper::Memory { size } => Some(in_memory(top, *size)?),
+        Upper::Directory { upper, work } => Some(on_disk(upper, work, how.id_map, &mut held)?),
+        Upper::Memory { size } => Some(in_memory(top, *size, how.id_map, &mut held)?),
         // Overlayfs wants two layers at least; one alone is a directory.
-        Upper::None if lowers.len() == 1 => return super::directory(top),
+        Upper::None if lowers.len() == 1 => return map_ids(super::directory(top)?, how.id_map),
         Upper::None => None,
+    };
+    let lowers = match how.id_map {
+        Some(_) => mapped(lowers, how.id_map, &mut held)?,
+        None => lowers.to_vec(),
     };
     let mut options = options.to_vec();
     if in_user_namespace() && !options.iter().any(|option| option == "userxattr") {
         options.push("userxattr".to_owned());
     }
-    Stack { lowers, writes, options }.mount(calls).map_err(|error| explain(error, shown()))
+    Stack { place: top.to_owned(), lowers, writes, options, held }
+        .mount(how.calls)
+        .map_err(|error| explain(error, shown()))
+}
+
+/// Makes an id-mapped mount of every layer, and returns their names.
+fn mapped(layers: &[PathBuf], namespace: Option<BorrowedFd<'_>>, held: &mut Held) -> Result<Vec<PathBuf>> {
+    let mut names = Vec::with_capacity(layers.len());
+    for layer in layers {
+        let tree = map_ids(super::directory(layer)?, namespace)?;
+        names.push(descriptor_path(&tree));
+        held.trees.push(tree);
+    }
+    Ok(names)
 }
 
 fn layers_shown(count: usize) -> String {
@@ -75,16 +104,33 @@ fn check_layers(lowers: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-fn on_disk(upper: &Path, work: &Path) -> Result<Writes> {
+fn on_disk(upper: &Path, work: &Path, namespace: Option<BorrowedFd<'_>>, held: &mut Held) -> Result<Writes> {
     for directory in [upper, work] {
         open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .or_err(|| format!("cannot open `{}`, which the overlay writes to", directory.display()))?;
     }
-    Ok(Writes { upper: upper.to_owned(), work: work.to_owned(), memory: None, _held: Vec::new() })
+    if namespace.is_none() {
+        return Ok(Writes { upper: upper.to_owned(), work: work.to_owned() });
+    }
+    // Both must be on one mount, so that their common parent is mapped.
+    let above = upper.ancestors().skip(1).find(|above| work.starts_with(above)).unwrap_or(Path::new("/"));
+    let tree = map_ids(super::directory(above)?, namespace)?;
+    let below = |path: &Path| {
+        let name = path.strip_prefix(above).unwrap_or(path);
+        openat(&tree, name, DIRECTORY, Mode::empty()).or_err(|| format!("cannot open `{}`", path.display()))
+    };
+    let (upper, work) = (below(upper)?, below(work)?);
+    held.own(&work)?;
+    Ok(held.writes(tree, upper, work))
 }
 
 /// Makes a file system in memory with an upper layer whose root looks like that of the layer below.
-fn in_memory(top: &Path, size: Option<Bytes>) -> Result<Writes> {
+fn in_memory(
+    top: &Path,
+    size: Option<Bytes>,
+    namespace: Option<BorrowedFd<'_>>,
+    held: &mut Held,
+) -> Result<Writes> {
     let memory =
         tmpfs(size).map_err(|error| explain(error, "cannot make an upper layer in memory".to_owned()))?;
     let shown = || "cannot prepare the upper layer in memory".to_owned();
@@ -95,12 +141,29 @@ fn in_memory(top: &Path, size: Option<Bytes>) -> Result<Writes> {
     let work = openat(&memory, "work", DIRECTORY, Mode::empty()).or_err(shown)?;
     let below = open(top, DIRECTORY, Mode::empty()).or_err(shown)?;
     RootMetadata::of(below.as_fd()).and_then(|meta| meta.apply(upper.as_fd())).or_err(shown)?;
-    Ok(Writes {
-        upper: descriptor_path(&upper),
-        work: descriptor_path(&work),
-        memory: Some(memory),
-        _held: vec![upper, work],
-    })
+    // Only now: through a mapped mount we could not give anything to the owner of the layer below.
+    let memory = map_ids(memory, namespace)?;
+    if namespace.is_some() {
+        held.own(&work)?;
+    }
+    Ok(held.writes(memory, upper, work))
+}
+
+impl Held {
+    /// Lets overlayfs work as the owner of its scratch directory, who is nobody we are where that is id-mapped.
+    fn own(&mut self, work: &OwnedFd) -> Result<()> {
+        let found = fstat(work).or_err(|| "cannot look at the work directory".to_owned())?;
+        self.owner = Some((found.st_uid, found.st_gid));
+        Ok(())
+    }
+
+    /// Keeps the mount `tree` and two directories in it, and returns their names.
+    fn writes(&mut self, tree: OwnedFd, upper: OwnedFd, work: OwnedFd) -> Writes {
+        let writes = Writes { upper: descriptor_path(&upper), work: descriptor_path(&work) };
+        self.trees.push(tree);
+        self.directories.extend([upper, work]);
+        writes
+    }
 }
 
 fn tmpfs(size: Option<Bytes>) -> mount::Result<OwnedFd> {
@@ -122,8 +185,15 @@ fn in_user_namespace() -> bool {
     std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !map.split_whitespace().eq(INITIAL_ID_MAP))
 }
 
-impl Stack<'_> {
+impl Stack {
     fn mount(&self, calls: Calls) -> mount::Result<OwnedFd> {
+        match self.held.owner {
+            Some((uid, gid)) => as_owner(uid, gid, || self.mount_by(calls)),
+            None => self.mount_by(calls),
+        }
+    }
+
+    fn mount_by(&self, calls: Calls) -> mount::Result<OwnedFd> {
         match calls {
             Calls::Classic => self.classic(),
             Calls::OneString => self.as_one_string().or_else(|error| self.or_classic(error)),
@@ -140,11 +210,11 @@ impl Stack<'_> {
     }
 
     fn or_classic(&self, error: MountError) -> mount::Result<OwnedFd> {
-        // Before Linux 6.15 overlayfs cannot write into a mount that is attached nowhere, and says EINVAL.
-        let is_memory = self.writes.as_ref().is_some_and(|writes| writes.memory.is_some());
+        // Before Linux 6.15 overlayfs cannot use a layer in a mount that is attached nowhere, and says EINVAL.
+        let is_detached = !self.held.trees.is_empty();
         let cannot_hear =
             error.is_missing_call() || error.errno == Errno::NAMETOOLONG || is_unknown_parameter(&error);
-        if cannot_hear || (is_memory && error.errno == Errno::INVAL) {
+        if cannot_hear || (is_detached && error.errno == Errno::INVAL) {
             // Where the old way is refused too, the words of the new one say more.
             return self.classic().map_err(|older| if older.errno == error.errno { error } else { older });
         }
@@ -153,7 +223,7 @@ impl Stack<'_> {
 
     fn layer_by_layer(&self) -> mount::Result<OwnedFd> {
         let context = FsContext::open("overlay")?;
-        for lower in self.lowers {
+        for lower in &self.lowers {
             set_layer(&context, "lowerdir+", lower, Reading::Literal)?;
         }
         self.finish(context)
@@ -181,14 +251,13 @@ impl Stack<'_> {
         context.mount(MountAttrFlags::empty())
     }
 
-    /// Mounts upon the topmost layer, which surely exists, where nobody else sees it, and copies the mount out.
+    /// Mounts upon the topmost layer, where nobody else sees it, and copies the mount out.
     fn classic(&self) -> mount::Result<OwnedFd> {
-        let (options, place) = (self.option_string(), self.lowers[0].as_path());
-        let memory = self.writes.as_ref().and_then(|writes| writes.memory.as_ref());
+        let (options, place) = (self.option_string(), self.place.as_path());
         in_private_namespace(|| {
-            if let Some(memory) = memory {
+            for tree in &self.held.trees {
                 // Upon the root: it is attached then, but no path that starts at our root sees it.
-                mount::attach(memory, Path::new("/"))?;
+                mount::attach(tree, Path::new("/"))?;
             }
             mount_classic("overlay", place, &options)?;
             clone_tree(place, Reach::Single)

@@ -210,3 +210,76 @@ fn nothing_is_added_to_the_mount_table() {
         assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&name));
     }
 }
+
+/// A process in a user namespace of its own, which maps its ids to 100000 and up.
+struct Mapped(std::process::Child);
+
+impl Mapped {
+    fn spawn() -> Option<Self> {
+        let mapped =
+            Self(std::process::Command::new("unshare").args(["--user", "sleep", "60"]).spawn().ok()?);
+        let ours = fs::read_link("/proc/self/ns/user").ok()?;
+        let is_there = || fs::read_link(mapped.path("ns/user")).is_ok_and(|theirs| theirs != ours);
+        let patience = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while !is_there() && std::time::Instant::now() < patience {
+            std::thread::yield_now();
+        }
+        for map in ["uid_map", "gid_map"] {
+            fs::write(mapped.path(map), "0 100000 65536").ok()?;
+        }
+        Some(mapped)
+    }
+
+    fn path(&self, name: &str) -> String {
+        format!("/proc/{}/{name}", self.0.id())
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        let _gone = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+/// Writes a file as the namespace's root does.
+fn touched_by_mapped_root(mount: &OwnedFd, name: &str) -> bool {
+    let script = format!(
+        "cd /proc/self/fd/0 && exec setpriv --reuid 100000 --regid 100000 --clear-groups touch {name}"
+    );
+    let mut command = std::process::Command::new("sh");
+    command.arg("-c").arg(script).stdin(mount.try_clone().unwrap()).stderr(std::process::Stdio::null());
+    command.status().unwrap().success()
+}
+
+#[test]
+fn every_recipe_is_mapped_for_a_user_namespace() {
+    let Some(ground) = Ground::make() else { return };
+    let Some(mapped) = Mapped::spawn() else {
+        println!("skipped: needs unshare(1) and user namespaces");
+        return;
+    };
+    let namespace = fs::File::open(mapped.path("ns/user")).unwrap();
+    let lowers = [ground.layer("a", &[("f", "1")]), ground.layer("b", &[("g", "2")])];
+    let uppers = [ground.upper("up"), Upper::Memory { size: None }, Upper::None];
+    let directory = ground.plan(MountRecipe::Directory { path: lowers[0].clone() });
+    let alone = MountPlan { read_only: true, ..stack(&lowers[..1], Upper::None) };
+    let stacks = uppers.map(|upper| stack(&lowers, upper));
+    for plan in stacks.iter().chain([&alone, &directory]) {
+        for calls in EVERY_WAY {
+            let how = How { calls, id_map: Some(std::os::fd::AsFd::as_fd(&namespace)) };
+            let mount = make(plan, how).unwrap_or_else(|error| panic!("{plan:?} {calls:?}: {error:?}"));
+            let found = rustix::fs::statat(&mount, "f", AtFlags::empty()).unwrap();
+            assert_eq!((found.st_uid, found.st_gid), (100_000, 100_000), "{plan:?} {calls:?}");
+            assert_eq!(rustix::fs::fstat(&mount).unwrap().st_uid, 100_000, "{plan:?} {calls:?}");
+            let is_writable = !matches!(&plan.recipe, MountRecipe::Overlay { upper: Upper::None, .. });
+            let name = format!("new-{calls:?}");
+            assert_eq!(touched_by_mapped_root(&mount, &name), is_writable, "{plan:?} {calls:?}");
+            assert_eq!(lowers[0].join(name).exists(), *plan == directory, "{plan:?} {calls:?}");
+        }
+    }
+    for (written, calls) in
+        EVERY_WAY.iter().flat_map(|calls| [(ground.0.path().join("up"), calls), (lowers[0].clone(), calls)])
+    {
+        assert_eq!(fs::metadata(written.join(format!("new-{calls:?}"))).unwrap().uid(), 0);
+    }
+}

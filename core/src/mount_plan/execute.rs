@@ -10,6 +10,7 @@
 //! What it does not do: it activates no device.
 
 mod overlay;
+mod stack;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;

@@ -1,19 +1,16 @@
-//! Stacks of layers: three ways to say them to the kernel, and an upper layer in memory.
+//! Stacks of layers, made ready: what is missing is named, what is to be mapped is mapped, what lives in memory is made.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use keiki_sys::mount::{
-    self, FsContext, MountError, Reach, VALUE_MAX, clone_tree, mount_classic,
-    private::{as_owner, in_private_namespace},
-};
+use keiki_sys::mount::{self, FsContext};
 use keiki_tree::RootMetadata;
 use rustix::fs::{Mode, OFlags, fstat, mkdirat, open, openat};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::{Calls, How, explain, map_ids, set_options};
+use super::stack::{Stack, Writes};
+use super::{How, explain, map_ids};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::mount_plan::Upper;
 use crate::units::Bytes;
@@ -23,31 +20,15 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 /// Where all ids map to themselves: the user namespace in which a machine starts.
 const INITIAL_ID_MAP: [&str; 3] = ["0", "0", "4294967295"];
 
-/// A stack, ready to be said to the kernel in one way or another.
-struct Stack {
-    /// A directory that surely exists and is named by a path of its own.
-    place: PathBuf,
-    lowers: Vec<PathBuf>,
-    writes: Option<Writes>,
-    options: Vec<String>,
-    held: Held,
-}
-
-/// Where changes go.
-struct Writes {
-    upper: PathBuf,
-    work: PathBuf,
-}
-
 /// What layers named as `/proc/self/fd/N` need until the stack is mounted.
 #[derive(Default)]
-struct Held {
+pub(super) struct Held {
     /// Detached mounts in which layers lie.
-    trees: Vec<OwnedFd>,
+    pub(super) trees: Vec<OwnedFd>,
     /// Open directories in them.
     directories: Vec<OwnedFd>,
     /// As whom overlayfs makes its own files, where that is not ourselves.
-    owner: Option<(u32, u32)>,
+    pub(super) owner: Option<(u32, u32)>,
 }
 
 /// Makes the stack and returns it detached.
@@ -176,154 +157,11 @@ fn tmpfs(size: Option<Bytes>) -> mount::Result<OwnedFd> {
 }
 
 /// Returns a name for an open directory that any thread of this process can resolve.
-fn descriptor_path(fd: impl AsFd) -> PathBuf {
+pub(super) fn descriptor_path(fd: impl AsFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
 }
 
 /// Trusted attributes are out of reach in a user namespace; overlayfs keeps its notes in `user.overlay.*` there.
 fn in_user_namespace() -> bool {
     std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !map.split_whitespace().eq(INITIAL_ID_MAP))
-}
-
-impl Stack {
-    fn mount(&self, calls: Calls) -> mount::Result<OwnedFd> {
-        match self.held.owner {
-            Some((uid, gid)) => as_owner(uid, gid, || self.mount_by(calls)),
-            None => self.mount_by(calls),
-        }
-    }
-
-    fn mount_by(&self, calls: Calls) -> mount::Result<OwnedFd> {
-        match calls {
-            Calls::Classic => self.classic(),
-            Calls::OneString => self.as_one_string().or_else(|error| self.or_classic(error)),
-            Calls::Best => self.layer_by_layer().or_else(|error| self.or_older(error)),
-        }
-    }
-
-    /// Only a kernel that does not know how to hear us is asked in an older way; every other refusal stands.
-    fn or_older(&self, error: MountError) -> mount::Result<OwnedFd> {
-        if is_unknown_parameter(&error) {
-            return self.as_one_string().or_else(|error| self.or_classic(error));
-        }
-        self.or_classic(error)
-    }
-
-    fn or_classic(&self, error: MountError) -> mount::Result<OwnedFd> {
-        // Before Linux 6.15 overlayfs cannot use a layer in a mount that is attached nowhere, and says EINVAL.
-        let is_detached = !self.held.trees.is_empty();
-        let cannot_hear =
-            error.is_missing_call() || error.errno == Errno::NAMETOOLONG || is_unknown_parameter(&error);
-        if cannot_hear || (is_detached && error.errno == Errno::INVAL) {
-            // Where the old way is refused too, the words of the new one say more.
-            return self.classic().map_err(|older| if older.errno == error.errno { error } else { older });
-        }
-        Err(error)
-    }
-
-    fn layer_by_layer(&self) -> mount::Result<OwnedFd> {
-        let context = FsContext::open("overlay")?;
-        for lower in &self.lowers {
-            set_layer(&context, "lowerdir+", lower, Reading::Literal)?;
-        }
-        self.finish(context)
-    }
-
-    fn as_one_string(&self) -> mount::Result<OwnedFd> {
-        let context = FsContext::open("overlay")?;
-        let joined = self.lowers_joined(b":\\");
-        if joined.len() > VALUE_MAX {
-            return Err(MountError::new(
-                "fsconfig(overlay, FSCONFIG_SET_STRING, \"lowerdir\", …)",
-                Errno::NAMETOOLONG,
-            ));
-        }
-        context.set_string("lowerdir", &joined)?;
-        self.finish(context)
-    }
-
-    fn finish(&self, context: FsContext) -> mount::Result<OwnedFd> {
-        if let Some(writes) = &self.writes {
-            set_layer(&context, "upperdir", &writes.upper, Reading::Unescaped)?;
-            set_layer(&context, "workdir", &writes.work, Reading::Unescaped)?;
-        }
-        set_options(&context, &self.options)?;
-        context.mount(MountAttrFlags::empty())
-    }
-
-    /// Mounts upon the topmost layer, where nobody else sees it, and copies the mount out.
-    fn classic(&self) -> mount::Result<OwnedFd> {
-        let (options, place) = (self.option_string(), self.place.as_path());
-        in_private_namespace(|| {
-            for tree in &self.held.trees {
-                // Upon the root: it is attached then, but no path that starts at our root sees it.
-                mount::attach(tree, Path::new("/"))?;
-            }
-            mount_classic("overlay", place, &options)?;
-            clone_tree(place, Reach::Single)
-        })
-    }
-
-    /// Writes the options as one string. The kernel takes backslashes away once, so everything is escaped at once.
-    fn option_string(&self) -> Vec<u8> {
-        let mut text = b"lowerdir=".to_vec();
-        text.extend(self.lowers_joined(b":,\\"));
-        if let Some(writes) = &self.writes {
-            for (key, path) in [(&b",upperdir="[..], &writes.upper), (b",workdir=", &writes.work)] {
-                text.extend(key);
-                text.extend(escaped(path, b",\\"));
-            }
-        }
-        for option in &self.options {
-            text.push(b',');
-            text.extend(option.as_bytes());
-        }
-        text
-    }
-
-    fn lowers_joined(&self, special: &[u8]) -> Vec<u8> {
-        let layers: Vec<_> = self.lowers.iter().map(|lower| escaped(lower, special)).collect();
-        layers.join(&b':')
-    }
-}
-
-/// How the kernel reads a layer that is given as a string.
-#[derive(Clone, Copy)]
-enum Reading {
-    /// As it is (`lowerdir+`).
-    Literal,
-    /// Backslashes are taken away (`upperdir`, `workdir`).
-    Unescaped,
-}
-
-/// Names a layer by its path, or by descriptor where the path is too long for the call.
-fn set_layer(context: &FsContext, key: &str, path: &Path, reading: Reading) -> mount::Result<()> {
-    let text = match reading {
-        Reading::Literal => path.as_os_str().as_bytes().to_vec(),
-        Reading::Unescaped => escaped(path, b"\\"),
-    };
-    if text.len() <= VALUE_MAX {
-        return context.set_string(key, &text);
-    }
-    let fd = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| MountError::new(format!("open({path:?}, O_PATH|O_DIRECTORY)"), errno))?;
-    // A descriptor itself is taken since Linux 6.13; its name under /proc always.
-    let name = descriptor_path(&fd);
-    context.set_fd(key, fd.as_fd()).or_else(|_| context.set_string(key, name.as_os_str().as_bytes()))
-}
-
-/// Returns a path with a backslash before every byte of `special`.
-fn escaped(path: &Path, special: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for byte in path.as_os_str().as_bytes() {
-        if special.contains(byte) {
-            out.push(b'\\');
-        }
-        out.push(*byte);
-    }
-    out
-}
-
-fn is_unknown_parameter(error: &MountError) -> bool {
-    error.errno == Errno::INVAL && error.messages.iter().any(|message| message.contains("Unknown parameter"))
 }

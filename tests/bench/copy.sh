@@ -47,7 +47,7 @@ for system in $systems; do
     truncate -s 24G "$image"
     case $system in
         ext4) mkfs.ext4 -q -N 1500000 "$image" ;;
-        *) "mkfs.$system" -q "$image" 2>/dev/null ;;
+        *) "mkfs.$system" -q "$image" >/dev/null 2>&1 ;;
     esac
     mkdir "$work/$system"
     mount -o loop "$image" "$work/$system"

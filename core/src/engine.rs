@@ -25,6 +25,7 @@ mod adopt;
 mod ancestry;
 mod answer;
 mod catalogue;
+mod check;
 mod clone;
 mod copy;
 mod create;
@@ -51,6 +52,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use answer::StartPermit;
+pub use check::{CheckReport, Finding, FindingState, Problem};
 pub use request::{
     Activity, CloneConfig, CloneContainer, CloneMode, ConfigEditor, ContainerKey, ContainerRecord,
     CreateContainer, DestroyScope, Fill, Holder, Identity, Means, Outcome, Payload, RestoreTarget,

@@ -102,7 +102,7 @@ impl Engine {
     }
 
     /// Removes the rows of a container whose home is gone, when its volumes lived in it.
-    fn forget(&self, key: &ContainerKey) -> Result<()> {
+    pub(super) fn forget(&self, key: &ContainerKey) -> Result<()> {
         let volumes = self.catalogue.volumes_of(key)?;
         let Some(container) = self.catalogue.container(key)? else { return Ok(()) };
         require_mounted(&container)?;

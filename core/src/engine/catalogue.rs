@@ -107,6 +107,35 @@ impl Catalogue {
         }
     }
 
+    /// Looks through the whole file, and returns why it cannot be read, or what in it cannot be true, or `None`.
+    ///
+    /// # Errors
+    /// When it could not be looked through.
+    pub(super) fn damage(&self, lxcpath: &Path) -> Result<Option<Error>> {
+        if let Condition::Damaged(error) = &self.condition {
+            return Ok(Some(Error::new(ErrorKind::Corrupt, error.full_message())));
+        }
+        let verdict =
+            self.read(|db| db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0)));
+        let looked = verdict.and_then(|verdict| match verdict.as_str() {
+            "ok" => self.lineage(lxcpath).map(drop),
+            _ => Err(Error::new(ErrorKind::Corrupt, verdict)),
+        });
+        match looked {
+            Ok(()) => Ok(None),
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(Some(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Refuses unless another file may be put in the catalogue's place.
+    pub(super) fn require_owned(&self) -> Result<()> {
+        match &self.condition {
+            Condition::ReadOnly(_) => self.require_writable(),
+            Condition::Writable | Condition::Damaged(_) => Ok(()),
+        }
+    }
+
     /// Refuses unless the catalogue can be changed.
     pub(super) fn require_writable(&self) -> Result<()> {
         let shown = self.path.display();
@@ -149,6 +178,35 @@ impl Catalogue {
     }
 }
 
+/// Gives a damaged catalogue, with its log, another name beside the old one, and returns that name.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`] when there are a hundred already.
+pub(super) fn set_aside(path: &Path) -> Result<PathBuf> {
+    let named = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    for number in 1..=100 {
+        let aside = named(&format!(".damaged-{number}"));
+        if aside.exists() {
+            continue;
+        }
+        // The log first: a fresh catalogue must never meet an old one.
+        for suffix in ["-wal", "-shm", ""] {
+            let target = named(&format!(".damaged-{number}{suffix}"));
+            match std::fs::rename(named(suffix), &target) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                other => other.or_err(|| format!("cannot set `{}` aside", path.display()))?,
+            }
+        }
+        return Ok(aside);
+    }
+    Err(Error::new(ErrorKind::AlreadyExists, format!("`{}` was set aside too often", path.display()))
+        .with_hint("remove the files whose names end in `.damaged-N`"))
+}
+
 fn open_writable(state: &Path, path: &Path) -> Result<Connection> {
     std::fs::create_dir_all(state).or_err(|| format!("cannot make the directory `{}`", state.display()))?;
     let connection = Connection::open(path).map_err(|e| explain(e, "open"))?;
@@ -180,5 +238,10 @@ pub(super) fn explain(error: rusqlite::Error, verb: &str) -> Error {
         Some(Code::SystemIoFailure) => ErrorKind::Io,
         _ => ErrorKind::Internal,
     };
-    Error::new(kind, format!("cannot {verb} the catalogue")).with_source(error)
+    let explained = Error::new(kind, format!("cannot {verb} the catalogue")).with_source(error);
+    if kind == ErrorKind::Corrupt {
+        return explained
+            .with_hint("`keiki check --repair` sets it aside and rebuilds it from what is on disk");
+    }
+    explained
 }

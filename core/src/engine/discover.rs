@@ -4,12 +4,11 @@
 //! belongs to the first store, in the order of the registry, that finds something there. Its parent is the relation
 //! whose files it really stacks upon: LXC also writes down relations that no data needs.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::request::ContainerKey;
 use super::{Engine, home, relations};
-use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::error::{Error, ErrorKind, Result};
 use crate::name::{ContainerName, SnapshotName};
 use crate::store::Presence;
 use crate::volume::{Volume, VolumeId, VolumeSource};
@@ -49,7 +48,7 @@ impl Engine {
     pub(super) fn discover_snapshots(&self, key: &ContainerKey) -> Result<Vec<DiscoveredSnapshot>> {
         let directory = key.home().join("snaps");
         let mut found = Vec::new();
-        for entry in entries(&directory)? {
+        for entry in home::entries(&directory)? {
             let Some(name) = entry.to_str().and_then(|name| SnapshotName::existing(name).ok()) else {
                 continue;
             };
@@ -67,7 +66,7 @@ impl Engine {
 
     /// Returns the names below an lxcpath that may be containers, sorted.
     pub(super) fn names_below(&self, lxcpath: &Path) -> Result<Vec<ContainerName>> {
-        let mut names: Vec<ContainerName> = entries(lxcpath)?
+        let mut names: Vec<ContainerName> = home::entries(lxcpath)?
             .iter()
             .filter_map(|entry| entry.to_str())
             .filter(|name| !name.starts_with('.'))
@@ -77,7 +76,8 @@ impl Engine {
         Ok(names)
     }
 
-    fn source_in(&self, config: &[u8], path: &Path) -> Result<Option<VolumeSource>> {
+    /// Returns the place that a configuration names; `None` for none, or one that no store here understands.
+    pub(super) fn source_in(&self, config: &[u8], path: &Path) -> Result<Option<VolumeSource>> {
         let Some(text) = self.editor.rootfs(config, path)? else { return Ok(None) };
         // LXC's other word for the same store.
         let text = text.strip_prefix("overlayfs:").map_or(text.clone(), |rest| format!("overlay:{rest}"));
@@ -117,24 +117,6 @@ fn stacked_upon(
     let own = own.home();
     let foreign = source.paths().find(|path| !path.starts_with(&own))?;
     relations.iter().find(|key| foreign.starts_with(key.home())).cloned()
-}
-
-/// Returns the directories in a directory, by name; none when it is not there.
-fn entries(directory: &Path) -> Result<Vec<OsString>> {
-    let shown = || format!("cannot list `{}`", directory.display());
-    let read = match std::fs::read_dir(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.or_err(shown)?,
-    };
-    let mut found = Vec::new();
-    for entry in read {
-        let entry = entry.or_err(shown)?;
-        // The type comes with the entry: no further call for each of 10,000 containers.
-        if entry.file_type().or_err(shown)?.is_dir() {
-            found.push(entry.file_name());
-        }
-    }
-    Ok(found)
 }
 
 /// Returns the error for a container that is not there.

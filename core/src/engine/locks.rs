@@ -63,6 +63,11 @@ impl Locks {
         Self { directory: state.join("locks"), wait }
     }
 
+    /// Returns how long is waited without a deadline.
+    pub(super) fn patience(&self) -> Duration {
+        self.wait
+    }
+
     /// Takes the locks of containers, in order.
     ///
     /// # Errors

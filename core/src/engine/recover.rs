@@ -41,7 +41,7 @@ impl Engine {
         first.map_or(Ok(resolved), Err)
     }
 
-    fn resolve(&self, id: VolumeId) -> Result<Resolved> {
+    pub(super) fn resolve(&self, id: VolumeId) -> Result<Resolved> {
         let Some((begun, stored)) = self.take_over(id)? else { return Ok(Resolved::OwnerLives) };
         let StoredIntent { operation, owner, .. } = &stored;
         let shown = format!("cannot finish or undo a {operation} that {owner} left");
@@ -63,7 +63,7 @@ impl Engine {
 
 /// What became of an intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Resolved {
+pub(super) enum Resolved {
     /// It is finished or undone.
     Done,
     /// It is somebody else's business.

@@ -17,6 +17,7 @@ mod saboteur;
 mod world;
 
 mod breaking;
+mod checking;
 mod cloning;
 mod creating;
 mod destroying;

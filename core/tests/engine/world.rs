@@ -24,6 +24,13 @@ pub(crate) struct Seen {
     files: BTreeSet<String>,
 }
 
+impl Seen {
+    /// Whether nothing differs but where copies came from.
+    pub(crate) fn is_same_but_for_origins(&self, other: &Self) -> bool {
+        Self { origin: None, ..self.clone() } == Self { origin: None, ..other.clone() }
+    }
+}
+
 /// One snapshot, seen from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SeenSnapshot {

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use super::catalogue::journal as rows;
 use super::catalogue::{ContainerRow, PlacedRole, VolumeRow};
 use super::discover::{Discovered, DiscoveredSnapshot, no_container};
+use super::intent::Touched;
 use super::locks::Hold;
 use super::request::ContainerKey;
 use super::{Engine, home, now, relations};
@@ -37,8 +38,8 @@ impl Engine {
                 continue;
             }
             let required = keys.contains(&key);
-            if !self.look_at(&key, required, &mut order, &mut pending)? {
-                self.forget(&key)?;
+            if !self.look_at(context, &key, required, &mut order, &mut pending)? {
+                self.forget(context, &key)?;
             }
         }
         while !order.is_empty() {
@@ -66,6 +67,7 @@ impl Engine {
     /// Decides what a name is; returns whether it is there at all.
     fn look_at(
         &self,
+        context: &Context,
         key: &ContainerKey,
         required: bool,
         order: &mut Vec<Discovered>,
@@ -77,7 +79,7 @@ impl Engine {
         }
         let known = self.catalogue.container(key)?;
         if !home::exists(&key.home())? {
-            return if required { self.forget(key).and(Err(no_container(key))) } else { Ok(false) };
+            return if required { self.forget(context, key).and(Err(no_container(key))) } else { Ok(false) };
         }
         if let Some(row) = &known {
             require_own_home(row)?;
@@ -102,7 +104,37 @@ impl Engine {
     }
 
     /// Removes the rows of a container whose home is gone, when its volumes lived in it.
-    pub(super) fn forget(&self, key: &ContainerKey) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] while somebody works on the container: a rename or destroy may be half way.
+    pub(super) fn forget(&self, context: &Context, key: &ContainerKey) -> Result<()> {
+        if self.catalogue.container(key)?.is_none() {
+            return Ok(());
+        }
+        let _held = self.locks.take(context, &[(key, Hold::Exclusive)], "forget")?;
+        self.refuse_unfinished(key)?;
+        if home::exists(&key.home())? {
+            return Ok(());
+        }
+        self.forget_locked(key)
+    }
+
+    /// Refuses while an operation on the container is not finished, whoever left it.
+    fn refuse_unfinished(&self, key: &ContainerKey) -> Result<()> {
+        for id in self.catalogue.intent_ids()? {
+            let Some(stored) = self.catalogue.intent(id)? else { continue };
+            if Touched::by(&stored.intent).keys.contains(key) {
+                let message = format!("a {} of container `{}` is not finished", stored.operation, key.name);
+                return Err(Error::new(ErrorKind::Busy, message)
+                    .with_context("holder", stored.owner)
+                    .with_hint("`keiki check --repair` finishes it, or says why it cannot"));
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Self::forget`], for whoever holds the container.
+    pub(super) fn forget_locked(&self, key: &ContainerKey) -> Result<()> {
         let volumes = self.catalogue.volumes_of(key)?;
         let Some(container) = self.catalogue.container(key)? else { return Ok(()) };
         require_mounted(&container)?;

@@ -172,6 +172,7 @@ impl Engine {
             return Err(no_container(key));
         }
         self.refuse_unknown_dependents(key)?;
+        relations::refuse_counted(key, "start")?;
         Ok(StartPermit { _held: held })
     }
 

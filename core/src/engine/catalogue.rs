@@ -20,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 
@@ -210,6 +210,10 @@ pub(super) fn set_aside(path: &Path) -> Result<PathBuf> {
 fn open_writable(state: &Path, path: &Path) -> Result<Connection> {
     std::fs::create_dir_all(state).or_err(|| format!("cannot make the directory `{}`", state.display()))?;
     let connection = Connection::open(path).map_err(|e| explain(e, "open"))?;
+    // SQLite opens what it may only read without a word.
+    if connection.is_readonly(MAIN_DB).map_err(|e| explain(e, "open"))? {
+        return Err(Error::new(ErrorKind::ReadOnly, format!("`{}` can only be read", path.display())));
+    }
     configure(&connection).map_err(|e| explain(e, "open"))?;
     schema::install(&connection)?;
     Ok(connection)

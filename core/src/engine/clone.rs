@@ -54,7 +54,7 @@ impl Engine {
         let _held = self.locks.take(context, &[(source, Hold::Shared)], verb)?;
         require_distinct(request)?;
         for target in &request.targets {
-            self.require_free(target)?;
+            self.require_free(context, target)?;
         }
         let ancestry = self.ancestry(source, Neighbourhood::Upwards)?;
         let row = ancestry.find(source, request.snapshot.as_ref())?;

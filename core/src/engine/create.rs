@@ -29,7 +29,7 @@ impl Engine {
             .or_err(|| format!("cannot make the directory `{}`", key.lxcpath.display()))?;
         let pool = Pool { path: key.lxcpath.clone(), options: request.options.clone() };
         let store = self.wait(self.registry.choose(&request.store, &pool))?;
-        self.require_free(key)?;
+        self.require_free(context, key)?;
         let plan = Plan {
             store: store.as_ref(),
             container: key,

@@ -18,7 +18,7 @@ use super::intent::{Destroy, Intent, Leaving};
 use super::journal::Begun;
 use super::locks::Hold;
 use super::request::{ContainerKey, DestroyScope};
-use super::{Engine, home};
+use super::{Engine, home, relations};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lineage::{Action, DestroyPlan, NodeRole, Target};
@@ -109,6 +109,7 @@ impl Engine {
     fn carry_out(&self, context: &Context, plan: &DestroyPlan, ancestry: &Ancestry) -> Result<()> {
         for key in plan.containers() {
             self.require_idle(key, "destroy")?;
+            relations::refuse_counted(key, "destroy")?;
         }
         let destroy = self.describe(plan, ancestry)?;
         let begun = self.begin("destroy", Intent::Destroy(destroy.clone()), &[])?;

@@ -1,10 +1,10 @@
 //! `keiki flatten`: a head that needs others gets data of its own.
 
-use super::Engine;
 use super::catalogue::Neighbourhood;
 use super::locks::Hold;
 use super::replace::NewHead;
 use super::request::{ContainerKey, Means, Outcome};
+use super::{Engine, relations};
 use crate::capability::Cost;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,6 +26,7 @@ impl Engine {
 
     fn flatten_locked(&self, context: &Context, key: &ContainerKey) -> Result<Outcome> {
         self.require_idle(key, "flatten")?;
+        relations::refuse_counted(key, "flatten")?;
         let ancestry = self.ancestry(key, Neighbourhood::Whole)?;
         let head = ancestry.find(key, None)?;
         let name = key.name.to_string();

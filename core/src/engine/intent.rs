@@ -4,6 +4,7 @@
 //! looking at the disk whether the commit point was passed (`recover.rs`), and finishes or undoes the operation with the
 //! same functions that carry it out.
 
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -146,4 +147,55 @@ pub(super) struct Rename {
     pub(super) ancestors: Vec<ContainerKey>,
     /// The containers that need its data, each with those whose data it needs, by their new names.
     pub(super) descendants: Vec<(ContainerKey, Vec<ContainerKey>)>,
+}
+
+/// The volumes, containers and directories that intents name.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    pub(super) ids: HashSet<VolumeId>,
+    pub(super) keys: HashSet<ContainerKey>,
+    pub(super) paths: BTreeSet<PathBuf>,
+}
+
+impl Touched {
+    /// Returns what one intent names.
+    pub(super) fn by(intent: &Intent) -> Self {
+        let mut touched = Self::default();
+        touched.note(intent);
+        touched
+    }
+
+    /// Adds what an intent names.
+    pub(super) fn note(&mut self, intent: &Intent) {
+        match intent {
+            Intent::Make(make) => {
+                for made in &make.made {
+                    self.ids.insert(made.volume.id);
+                    self.keys.insert(made.container.clone());
+                    self.paths.extend([made.staging.clone(), made.home.clone()]);
+                }
+                if let Some(freeze) = &make.freeze {
+                    self.ids.extend([freeze.old, freeze.head.id]);
+                    self.keys.insert(freeze.container.clone());
+                }
+            }
+            Intent::Replace(replace) => {
+                self.ids.extend([replace.old.id, replace.new.id]);
+                self.keys.insert(replace.container.clone());
+                self.paths.insert(replace.staging.clone());
+            }
+            Intent::Destroy(destroy) => {
+                self.ids.extend(destroy.volumes.iter().map(|volume| volume.id));
+                self.ids.extend(&destroy.ghosts);
+                self.keys.extend(destroy.containers.iter().map(|(key, _)| key.clone()));
+                for leaving in &destroy.homes {
+                    self.paths.extend([leaving.home.clone(), leaving.trash.clone()]);
+                }
+            }
+            Intent::Rename(rename) => {
+                self.ids.extend(rename.volumes.iter().map(|(id, _)| *id));
+                self.keys.extend([rename.old.clone(), rename.new.clone()]);
+            }
+        }
+    }
 }

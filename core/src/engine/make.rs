@@ -81,9 +81,11 @@ impl Plan<'_> {
 
 impl Engine {
     /// Refuses when a name is taken, on disk or in the making.
-    pub(super) fn require_free(&self, key: &ContainerKey) -> Result<()> {
+    ///
+    /// A name whose container other hands removed is free; nothing of it is inherited.
+    pub(super) fn require_free(&self, context: &Context, key: &ContainerKey) -> Result<()> {
         if !home::exists(&key.home())? {
-            return Ok(());
+            return self.forget(context, key);
         }
         let known = self.catalogue.container(key)?.is_some() || self.discover(key)?.is_some();
         if known {

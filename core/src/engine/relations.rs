@@ -10,7 +10,7 @@ use std::path::Path;
 use super::request::ContainerKey;
 use super::{Engine, home};
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::lineage::lxc_files::{
     LxcSnapshots, RDEPENDS_FILE, SNAPSHOTS_FILE, parse_rdepends, render_rdepends,
 };
@@ -98,4 +98,18 @@ pub(super) fn read_snapshots(key: &ContainerKey) -> Result<LxcSnapshots> {
 pub(super) fn read_rdepends(key: &ContainerKey) -> Result<Vec<ContainerKey>> {
     let content = home::read_file(&key.home().join(RDEPENDS_FILE))?;
     parse_rdepends(content.as_deref().unwrap_or_default())
+}
+
+/// Refuses while an old LXC counted dependents without naming them: nobody can tell who they are.
+pub(super) fn refuse_counted(key: &ContainerKey, verb: &str) -> Result<()> {
+    match read_snapshots(key)? {
+        LxcSnapshots::Count(count) if count > 0 => {
+            let (name, path) = (&key.name, key.home().join(SNAPSHOTS_FILE));
+            let message =
+                format!("cannot {verb} `{name}`: an old LXC noted that {count} containers need its data");
+            Err(Error::new(ErrorKind::HasDependents, message)
+                .with_hint(format!("when you know that none is left, remove `{}`", path.display())))
+        }
+        LxcSnapshots::Count(_) | LxcSnapshots::Pairs(_) => Ok(()),
+    }
 }

@@ -18,7 +18,7 @@ use super::intent::{Intent, Rename};
 use super::journal::Begun;
 use super::locks::Hold;
 use super::request::{CloneConfig, ContainerKey, Identity, Payload};
-use super::{Engine, home};
+use super::{Engine, home, relations};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lineage::NodeRole;
@@ -46,7 +46,8 @@ impl Engine {
 
     fn rename_locked(&self, context: &Context, key: &ContainerKey, new: &ContainerKey) -> Result<()> {
         self.require_idle(key, "rename")?;
-        self.require_free(new)?;
+        relations::refuse_counted(key, "rename")?;
+        self.require_free(context, new)?;
         let ancestry = self.ancestry(key, Neighbourhood::Whole)?;
         ancestry.lineage.may_rename(key)?;
         let head = ancestry.find(key, None)?;

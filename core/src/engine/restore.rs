@@ -1,13 +1,13 @@
 //! `keiki snapshot restore`: a clone of the snapshot is made aside and takes the head's place when it is durable. A restore that
 //! fails leaves the container as it was.
 
-use super::Engine;
 use super::catalogue::Neighbourhood;
 use super::locks::Hold;
 use super::replace::NewHead;
 use super::request::{
     CloneContainer, CloneMode, ContainerKey, Identity, Means, Outcome, Payload, RestoreTarget,
 };
+use super::{Engine, relations};
 use crate::capability::{Capabilities, Cost};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
@@ -65,6 +65,7 @@ impl Engine {
         snapshot: &SnapshotName,
     ) -> Result<Outcome> {
         self.require_idle(key, "restore")?;
+        relations::refuse_counted(key, "restore")?;
         let ancestry = self.ancestry(key, Neighbourhood::Whole)?;
         let head = ancestry.find(key, None)?;
         let row = ancestry.find(key, Some(snapshot))?;

@@ -63,7 +63,7 @@ impl Engine {
             Cure::Edge(edge) => self.catalogue.write(|db| rows::put_edge(db, edge)),
             Cure::Forget(key) => {
                 let _held = lock(key)?;
-                self.forget(key)
+                self.forget_locked(key)
             }
             Cure::MakeHome { key, id, source } => {
                 let _held = lock(key)?;

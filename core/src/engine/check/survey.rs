@@ -1,12 +1,11 @@
 //! Looks at everything once: rows, intents, homes, and what the stores find.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::capability::Availability;
 use crate::engine::catalogue::{ContainerRow, StoredIntent, VolumeRow};
-use crate::engine::intent::Intent;
-use crate::engine::request::ContainerKey;
+use crate::engine::intent::Touched;
 use crate::engine::{Engine, home};
 use crate::error::Result;
 use crate::lineage::{Edge, Lineage};
@@ -29,15 +28,8 @@ pub(super) struct Survey {
     pub(super) aside: Vec<PathBuf>,
     /// Operations whose owner is dead.
     pub(super) unfinished: Vec<StoredIntent>,
-    pub(super) busy: Busy,
-}
-
-/// What operations name that are not finished.
-#[derive(Debug, Default)]
-pub(super) struct Busy {
-    pub(super) ids: HashSet<VolumeId>,
-    pub(super) keys: HashSet<ContainerKey>,
-    pub(super) paths: BTreeSet<PathBuf>,
+    /// What operations name that are not finished.
+    pub(super) busy: Touched,
 }
 
 impl Engine {
@@ -46,7 +38,7 @@ impl Engine {
         let aside = directories_aside(lxcpath)?;
         let (volumes, edges, lineage) = self.catalogue.lineage(lxcpath)?;
         let found = self.marks(lxcpath, &volumes)?;
-        let mut busy = Busy::default();
+        let mut busy = Touched::default();
         let mut unfinished = Vec::new();
         for id in self.catalogue.intent_ids()? {
             let Some(stored) = self.catalogue.intent(id)? else { continue };
@@ -89,41 +81,6 @@ impl Engine {
             }
         }
         Ok(found)
-    }
-}
-
-impl Busy {
-    fn note(&mut self, intent: &Intent) {
-        match intent {
-            Intent::Make(make) => {
-                for made in &make.made {
-                    self.ids.insert(made.volume.id);
-                    self.keys.insert(made.container.clone());
-                    self.paths.extend([made.staging.clone(), made.home.clone()]);
-                }
-                if let Some(freeze) = &make.freeze {
-                    self.ids.extend([freeze.old, freeze.head.id]);
-                    self.keys.insert(freeze.container.clone());
-                }
-            }
-            Intent::Replace(replace) => {
-                self.ids.extend([replace.old.id, replace.new.id]);
-                self.keys.insert(replace.container.clone());
-                self.paths.insert(replace.staging.clone());
-            }
-            Intent::Destroy(destroy) => {
-                self.ids.extend(destroy.volumes.iter().map(|volume| volume.id));
-                self.ids.extend(&destroy.ghosts);
-                self.keys.extend(destroy.containers.iter().map(|(key, _)| key.clone()));
-                for leaving in &destroy.homes {
-                    self.paths.extend([leaving.home.clone(), leaving.trash.clone()]);
-                }
-            }
-            Intent::Rename(rename) => {
-                self.ids.extend(rename.volumes.iter().map(|(id, _)| *id));
-                self.keys.extend([rename.old.clone(), rename.new.clone()]);
-            }
-        }
     }
 }
 

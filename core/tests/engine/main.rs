@@ -16,12 +16,15 @@ mod rig;
 mod saboteur;
 mod world;
 
+mod adopting;
 mod breaking;
 mod checking;
 mod cloning;
 mod creating;
 mod destroying;
 mod flattening;
+mod opening;
+mod racing;
 mod renaming;
 mod restoring;
 mod snapshots;

@@ -1,0 +1,55 @@
+//! The verbs, one file each. A verb parses names, asks the runtime, and says what was done.
+
+mod attach;
+mod check;
+mod clone;
+mod create;
+mod destroy;
+mod df;
+mod exec;
+mod flatten;
+mod info;
+mod ls;
+mod outcome;
+mod rename;
+mod run;
+mod snapshot;
+mod start;
+mod status;
+mod stop;
+mod stores;
+mod tree;
+mod wait;
+
+use keiki_core::Result;
+
+use crate::args::Verb;
+use crate::error::Exit;
+use crate::session::Session;
+
+/// Runs one verb.
+///
+/// # Errors
+/// What the verb fails with; its kind decides the exit code.
+pub(crate) fn run(session: &Session, verb: &Verb) -> Result<Exit> {
+    match verb {
+        Verb::Create(args) => create::run(session, args),
+        Verb::Start(args) => start::run(session, args),
+        Verb::Stop(args) => stop::run(session, args),
+        Verb::Attach(args) => attach::run(session, args),
+        Verb::Exec(args) => exec::run(session, args),
+        Verb::Run(args) => run::run(session, args),
+        Verb::Wait(args) => wait::run(session, args),
+        Verb::Clone(args) => clone::run(session, args),
+        Verb::Snapshot(args) => snapshot::run(session, &args.verb),
+        Verb::Destroy(args) => destroy::run(session, args),
+        Verb::Rename(args) => rename::run(session, args),
+        Verb::Flatten(args) => flatten::run(session, args),
+        Verb::Ls(args) => ls::run(session, args),
+        Verb::Info(args) => info::run(session, args),
+        Verb::Tree(args) => tree::run(session, args),
+        Verb::Df(args) => df::run(session, args),
+        Verb::Stores(args) => stores::run(session, args),
+        Verb::Check(args) => check::run(session, args),
+    }
+}

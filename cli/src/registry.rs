@@ -1,0 +1,22 @@
+//! The stores of this build: the only place that names concrete backends.
+//!
+//! Without `--bdev` a container goes to the first store here, as with LXC: `dir`. `--bdev best` takes the first usable
+//! of [`PREFERENCE`]: stores that snapshot and clone in constant time come first, and among those the ones whose clones
+//! leave their parent free; `dir`, which works everywhere, comes last.
+
+use keiki_core::registry::Registry;
+
+/// What `best` tries, in order. Kinds that this build lacks are passed over.
+const PREFERENCE: [&str; 5] = ["btrfs", "zfs", "lvm", "overlay", "dir"];
+
+/// Returns the stores that this build was made with.
+pub(crate) fn of_this_build() -> Registry {
+    let registry = Registry::new();
+    #[cfg(feature = "dir")]
+    let registry = registry.with(std::sync::Arc::new(keiki_dir::DirStore::new()));
+    #[cfg(feature = "btrfs")]
+    let registry = registry.with(std::sync::Arc::new(keiki_btrfs::BtrfsStore));
+    #[cfg(feature = "overlay")]
+    let registry = registry.with(std::sync::Arc::new(keiki_overlay::OverlayStore::new()));
+    registry.with_preference(&PREFERENCE)
+}

@@ -1,0 +1,113 @@
+//! Start, exec, attach, run, stop, wait.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use crate::harness::{Bed, STORES};
+use crate::need_host;
+
+#[test]
+fn a_container_starts_runs_commands_and_stops_on_every_store() {
+    need_host!();
+    for store in STORES {
+        let bed = Bed::new();
+        bed.base(store);
+        assert_eq!(bed.line("start base").ok(), "started base (pid N)\n", "{store}");
+        assert!(bed.line("ls --format csv -c name,state").ok().contains("base,RUNNING"), "{store}");
+        assert_eq!(bed.line("exec base -- hostname").ok(), "base\n", "{store}");
+        assert_eq!(bed.keiki(["exec", "base", "--", "sh", "-c", "echo oops >&2; exit 42"]).code, 42);
+        assert_eq!(bed.line("wait base --state running --timeout 5").ok(), "base is RUNNING\n");
+        assert_eq!(bed.line("stop --kill base").ok(), "stopped base\n", "{store}");
+        assert!(bed.line("ls --format csv -c name,state").ok().contains("base,STOPPED"), "{store}");
+        bed.assert_clean();
+    }
+}
+
+#[test]
+fn init_is_asked_to_shut_down_before_it_is_killed() {
+    need_host!();
+    let bed = Bed::new();
+    bed.base("dir");
+    bed.line("start base").ok();
+    assert_eq!(bed.line("stop --timeout 20 base").ok(), "stopped base\n");
+}
+
+#[test]
+fn exec_passes_both_streams_and_standard_input() {
+    need_host!();
+    let bed = Bed::new();
+    bed.base("dir");
+    bed.line("start base").ok();
+    let split = bed.keiki(["exec", "base", "--", "sh", "-c", "echo out; echo err >&2"]);
+    assert_eq!((split.stdout.as_str(), split.stderr.as_str(), split.code), ("out\n", "err\n", 0));
+    let mut command = bed.command();
+    command.args(["exec", "base", "-P", "lxc", "--", "wc", "-c"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"a\r\n\x03z").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "5");
+    let environment = bed.keiki(["exec", "-e", "A=b c", "base", "--", "sh", "-c", "echo $A"]).ok();
+    assert_eq!(environment, "b c\n");
+}
+
+#[test]
+fn exec_says_127_for_a_command_that_is_not_there() {
+    need_host!();
+    let bed = Bed::new();
+    bed.base("dir");
+    bed.line("start base").ok();
+    assert_eq!(bed.line("exec base -- /no/such/thing").code, 127);
+    assert_eq!(bed.line("attach base -- true").code, 0);
+}
+
+#[test]
+fn run_is_a_whole_life_in_the_foreground() {
+    need_host!();
+    for store in STORES {
+        let bed = Bed::new();
+        bed.base(store);
+        let run = bed.keiki(["run", "base", "--", "sh", "-c", "echo pid $$; exit 7"]);
+        assert_eq!((run.stdout.as_str(), run.code), ("pid 1\n", 7), "{store} {run}");
+        let gone = bed.keiki(["run", "--rm", "base", "--", "sh", "-c", "echo x > /etc/new; ls /etc/new"]);
+        assert_eq!((gone.stdout.as_str(), gone.code), ("/etc/new\n", 0), "{store} {gone}");
+        assert_eq!(bed.names(), "base\n", "{store}");
+        assert_eq!(bed.line("run base -- ls /etc/new").code, 1, "the source was left alone");
+        bed.assert_clean();
+    }
+}
+
+#[test]
+fn what_runs_is_not_started_again_destroyed_or_renamed() {
+    need_host!();
+    let bed = Bed::new();
+    bed.base("dir");
+    bed.line("start base").ok();
+    for line in ["start base", "destroy base", "rename base other"] {
+        let run = bed.line(line);
+        assert_eq!(run.code, 6, "{line}: {run}");
+        assert!(run.stderr.contains("running"), "{line}: {run}");
+    }
+    assert_eq!(bed.line("destroy --force base").ok(), "destroyed base\n");
+    bed.assert_clean();
+}
+
+#[test]
+fn a_parent_is_never_started_while_others_need_it() {
+    need_host!();
+    let bed = Bed::new();
+    bed.base("dir");
+    bed.line("clone --snapshot base web1").ok();
+    insta::assert_snapshot!(bed.line("start base"), @"");
+}
+
+#[test]
+fn what_does_not_run_cannot_be_used() {
+    need_host!();
+    let bed = Bed::new();
+    bed.base("dir");
+    insta::assert_snapshot!(bed.line("exec base -- true"), @"");
+    insta::assert_snapshot!(bed.line("stop base"), @"");
+    insta::assert_snapshot!(bed.line("wait base --state running --timeout 0"), @"");
+    insta::assert_snapshot!(bed.line("wait base --state flying"), @"");
+    insta::assert_snapshot!(bed.line("start nobody"), @"");
+}

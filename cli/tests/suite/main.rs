@@ -1,0 +1,10 @@
+//! What a user of `keiki` meets: text, exit codes, and what is on disk afterwards. Every test has an lxcpath, a
+//! catalogue and a run directory of its own, and an environment with nothing else in it.
+#![allow(clippy::unwrap_used, reason = "tests may say what they expect")]
+
+mod bad_input;
+mod harness;
+mod lifecycle;
+mod reading;
+mod storage;
+mod usage;

@@ -1,0 +1,148 @@
+//! Create, clone, snapshot, restore, rename, flatten, destroy, on each store.
+
+use crate::harness::{Bed, STORES};
+use crate::need_host;
+
+#[test]
+fn a_family_grows_and_goes_on_every_store() {
+    need_host!();
+    for store in STORES {
+        let bed = Bed::new();
+        assert_eq!(bed.base(store), format!("created base ({store})\n"));
+        let cloned = bed.line("clone --snapshot base web1").ok();
+        assert_eq!(cloned, "cloned web1 from base (overlay, shares data, no data copied)\n");
+        bed.write("web1", "etc/state", "before");
+        let taken = bed.keiki(["snapshot", "create", "web1", "-c", "before the change"]).ok();
+        assert_eq!(taken, "created web1@snap0 (overlay, shares data, no data copied)\n");
+        bed.write("web1", "etc/state", "after");
+        bed.line("snapshot restore web1 snap0").ok();
+        assert_eq!(bed.read("web1", "etc/state"), "before", "{store}");
+        bed.line("destroy --with-dependents base").ok();
+        assert_eq!(bed.names(), "", "{store}");
+        bed.assert_clean();
+    }
+}
+
+#[test]
+fn destroying_an_origin_is_refused_and_names_everyone_and_the_remedies() {
+    need_host!();
+    let bed = Bed::new();
+    bed.base("dir");
+    bed.line("clone --snapshot base web1 web2").ok();
+    insta::assert_snapshot!(bed.line("destroy base"), @"");
+    insta::assert_snapshot!(bed.line("destroy --dry-run base"), @"");
+    insta::assert_snapshot!(bed.line("destroy --dry-run --with-dependents base"), @"");
+    insta::assert_snapshot!(bed.line("destroy --dry-run --with-dependents --format csv base"), @"");
+    assert_eq!(bed.names(), "base\nweb1\nweb2\n");
+}
+
+#[test]
+fn destroying_goes_on_after_a_refusal_and_exits_with_the_first_code() {
+    need_host!();
+    let bed = Bed::new();
+    bed.base("dir");
+    bed.line("clone --copy base a").ok();
+    bed.line("clone --snapshot base b").ok();
+    insta::assert_snapshot!(bed.line("destroy base nobody a"), @"");
+    assert_eq!(bed.names(), "b\nbase\n");
+}
+
+#[test]
+fn a_container_with_snapshots_is_kept_until_they_are_named() {
+    need_host!();
+    let bed = Bed::new();
+    bed.base("overlay");
+    bed.line("snapshot create base --name monday").ok();
+    insta::assert_snapshot!(bed.line("destroy base"), @"");
+    insta::assert_snapshot!(bed.line("destroy --with-snapshots base"), @"");
+    bed.assert_clean();
+}
+
+#[test]
+fn a_clone_without_a_flag_says_by_which_means_it_was_made() {
+    need_host!();
+    let bed = Bed::new();
+    bed.base("dir");
+    insta::assert_snapshot!(bed.line("clone base shared"), @"");
+    insta::assert_snapshot!(bed.line("clone --copy base copied"), @"");
+    assert!(bed.line("ls --format csv -c name,origin copied").ok().contains("copied,base"));
+}
+
+#[test]
+fn clones_are_counted_and_made_all_or_none() {
+    need_host!();
+    let bed = Bed::new();
+    bed.base("overlay");
+    bed.line("clone --snapshot base web --count 3").ok();
+    assert_eq!(bed.names(), "base\nweb1\nweb2\nweb3\n");
+    assert_eq!(bed.line("clone --snapshot base x1 web2 x3").code, 4);
+    assert_eq!(bed.names(), "base\nweb1\nweb2\nweb3\n");
+}
+
+#[test]
+fn a_clone_of_a_snapshot_has_what_the_snapshot_has() {
+    need_host!();
+    for store in STORES {
+        let bed = Bed::new();
+        bed.base(store);
+        bed.write("base", "etc/state", "old");
+        bed.line("snapshot create base").ok();
+        bed.write("base", "etc/state", "new");
+        bed.line("clone base@snap0 then").ok();
+        assert_eq!(bed.read("then", "etc/state"), "old", "{store}");
+        bed.line("snapshot restore base snap0 --as again").ok();
+        assert_eq!(bed.read("again", "etc/state"), "old", "{store}");
+        assert_eq!(bed.read("base", "etc/state"), "new", "{store}");
+    }
+}
+
+#[test]
+fn snapshots_are_named_commented_and_destroyed_one_by_one() {
+    need_host!();
+    let bed = Bed::new();
+    bed.base("dir");
+    bed.line("snapshot create base").ok();
+    bed.line("snapshot create base").ok();
+    bed.keiki(["snapshot", "comment", "base", "snap1", "a, \"b\""]).ok();
+    insta::assert_snapshot!(bed.line("snapshot list base"), @"");
+    insta::assert_snapshot!(bed.line("snapshot list base --format csv"), @"");
+    insta::assert_snapshot!(bed.line("snapshot destroy base snap0 snap7"), @"");
+    assert!(!bed.line("snapshot list base").ok().contains("snap0"));
+}
+
+#[test]
+fn rename_moves_a_container_and_is_refused_while_others_need_its_place() {
+    need_host!();
+    for store in STORES {
+        let bed = Bed::new();
+        bed.base(store);
+        assert_eq!(bed.line("rename base origin").ok(), "renamed base to origin\n");
+        bed.line("clone --snapshot origin web1").ok();
+        let refused = bed.line("rename origin other");
+        assert_eq!(refused.code, 5, "{refused}");
+        assert!(refused.stderr.contains("web1"), "{refused}");
+        assert_eq!(bed.names(), "origin\nweb1\n");
+    }
+}
+
+#[test]
+fn a_flattened_clone_survives_its_origin() {
+    need_host!();
+    for store in STORES {
+        let bed = Bed::new();
+        bed.base(store);
+        bed.write("base", "etc/state", "old");
+        bed.line("clone --snapshot base web1").ok();
+        bed.line("flatten web1").ok();
+        bed.line("destroy base").ok();
+        assert_eq!(bed.read("web1", "etc/state"), "old", "{store}");
+    }
+}
+
+#[test]
+fn quiet_says_nothing_about_what_was_done() {
+    need_host!();
+    let bed = Bed::new();
+    let run = bed.line("create -q base --template busybox");
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str(), run.code), ("", "", 0));
+}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use keiki_core::{Error, ErrorKind};
 
 use crate::keys;
+use crate::value::{LIMITS, NAMESPACES, shown};
 
 /// Where something stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,14 +82,32 @@ pub(crate) fn unknown_key(place: Place, key: &str) -> Diagnostic {
         Some(new) => Some(format!("LXC calls it `{new}` since 2.1")),
         None => nearest(key).map(|near| format!("did you mean `{near}`?")),
     };
-    Diagnostic { place, message: format!("there is no key `{key}`"), hint }
+    Diagnostic { place, message: format!("there is no key `{}`", shown(key)), hint }
 }
 
-fn nearest(key: &str) -> Option<&'static str> {
+fn nearest(key: &str) -> Option<String> {
+    // The distance is worth its time for what a person may have typed.
+    const LONGEST: usize = 64;
+    if key.len() > LONGEST {
+        return None;
+    }
+    let interface = key.strip_prefix("lxc.net.").and_then(|rest| rest.split_once('.'));
+    if let Some((number, rest)) = interface.filter(|(number, _)| number.parse::<u32>().is_ok()) {
+        let names = keys::NETWORK_KEYS.iter().map(|known| known.name.to_owned());
+        return nearest_of(rest, names).map(|name| format!("lxc.net.{number}.{name}"));
+    }
+    let limits = LIMITS.iter().map(|name| format!("lxc.prlimit.{name}"));
+    let namespaces = NAMESPACES.iter().map(|name| format!("lxc.namespace.share.{name}"));
+    // A prefix alone is no key.
+    let whole = keys::KEYS.iter().filter(|known| !known.is_prefix());
+    let names = whole.map(|known| known.name.to_owned()).chain(limits).chain(namespaces);
+    nearest_of(key, names)
+}
+
+fn nearest_of(key: &str, names: impl Iterator<Item = String>) -> Option<String> {
     let limit = (key.len() / 4).max(2);
-    keys::KEYS
-        .iter()
-        .map(|known| (distance(key, known.name), known.name))
+    names
+        .map(|name| (distance(key, &name), name))
         .filter(|(distance, _)| *distance <= limit)
         .min()
         .map(|(_, name)| name)
@@ -126,6 +145,14 @@ mod tests {
         let typed = unknown_key(place.clone(), "lxc.uts.nmae");
         assert_eq!(typed.to_string(), "(configuration):3:1: there is no key `lxc.uts.nmae`");
         assert_eq!(typed.hint.as_deref(), Some("did you mean `lxc.uts.name`?"));
+        for (key, hint) in [
+            ("lxc.net.1.lnik", Some("did you mean `lxc.net.1.link`?")),
+            ("lxc.prlimit.nofiles", Some("did you mean `lxc.prlimit.nofile`?")),
+            ("lxc.namespace.share.nett", Some("did you mean `lxc.namespace.share.net`?")),
+            ("lxc.something.else.entirely", None),
+        ] {
+            assert_eq!(unknown_key(place.clone(), key).hint.as_deref(), hint, "{key}");
+        }
         let old = unknown_key(place, "lxc.utsname");
         assert_eq!(old.hint.as_deref(), Some("LXC calls it `lxc.uts.name` since 2.1"));
     }

@@ -3,10 +3,15 @@
 //! A line whose first character that is not blank is `#` is a comment; one that does not begin with `lxc.` is not ours
 //! and is passed over, as LXC does. Values are trimmed, and one pair of matching quotes around them is taken off.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Place};
+use crate::value::shown;
+
+const BLANKS: [char; 2] = [' ', '\t'];
+const INCLUDE: &str = "lxc.include";
 
 /// The lines of a file, each with its line end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,31 +42,10 @@ impl Document {
         self.lines.concat()
     }
 
-    /// Returns the entries in order, or what is wrong with the lines.
-    pub(crate) fn entries(&self, file: &Arc<PathBuf>) -> (Vec<Entry>, Vec<Diagnostic>) {
-        let (mut entries, mut wrong) = (Vec::new(), Vec::new());
-        for (index, line) in self.lines.iter().enumerate() {
-            let place = |column| Place { file: Arc::clone(file), line: index + 1, column };
-            match read_line(line) {
-                Line::Other => {}
-                Line::Bad { column, message } => {
-                    wrong.push(Diagnostic {
-                        place: place(column),
-                        message,
-                        hint: Some("write `key = value`".into()),
-                    });
-                }
-                Line::Entry { key, column, value, value_column } => {
-                    entries.push(Entry {
-                        key,
-                        value,
-                        place: place(column),
-                        value_place: place(value_column),
-                    });
-                }
-            }
-        }
-        (entries, wrong)
+    /// Returns the entries in order, each or what is wrong with its line.
+    pub(crate) fn entries(&self, file: &Arc<PathBuf>) -> Vec<Result<Entry, Diagnostic>> {
+        let lines = self.lines.iter().enumerate();
+        lines.filter_map(|(index, line)| entry(line, file, index + 1)).collect()
     }
 
     /// Returns the value of a key: the last one of the file.
@@ -73,19 +57,25 @@ impl Document {
         })
     }
 
-    /// Sets a scalar: the last line that has the key is replaced, others with it go, and without one a line is added.
+    /// Sets a scalar: the last line that has the key is replaced, others with it go, and without one a line is added. Where
+    /// an include follows that could set the key again, the line goes behind it.
     pub fn set(&mut self, key: &str, value: &str) {
-        let new = format!("{key} = {value}\n").into_bytes();
-        match self.lines.iter().rposition(|line| has_key(line, key)) {
+        let last = self.lines.iter().rposition(|line| has_key(line, key));
+        let include = self.lines.iter().rposition(|line| has_key(line, INCLUDE));
+        match last.filter(|last| include.is_none_or(|include| include < *last)) {
             Some(last) => {
-                self.lines[last] = new;
+                let line = &mut self.lines[last];
+                *line = with_value(line, value);
                 let mut index = 0;
                 self.lines.retain(|line| {
                     index += 1;
                     index > last || !has_key(line, key)
                 });
             }
-            None => self.push(new),
+            None => {
+                self.remove(key);
+                self.push(format!("{key} = {}", quoted(value)).into_bytes());
+            }
         }
     }
 
@@ -100,19 +90,52 @@ impl Document {
             if let Line::Entry { key, value, .. } = read_line(line)
                 && let Some(new) = change(&key, &value)
             {
-                *line = format!("{key} = {new}\n").into_bytes();
+                *line = with_value(line, &new);
             }
         }
     }
 
-    fn push(&mut self, line: Vec<u8>) {
+    fn push(&mut self, mut line: Vec<u8>) {
+        // The line end of the file, not ours.
+        let end: &[u8] = if self.lines.iter().any(|line| line.ends_with(b"\r\n")) { b"\r\n" } else { b"\n" };
         if let Some(last) = self.lines.last_mut()
             && !last.ends_with(b"\n")
         {
-            last.push(b'\n');
+            last.extend_from_slice(end);
         }
+        line.extend_from_slice(end);
         self.lines.push(line);
     }
+}
+
+fn entry(line: &[u8], file: &Arc<PathBuf>, number: usize) -> Option<Result<Entry, Diagnostic>> {
+    let place = |column| Place { file: Arc::clone(file), line: number, column };
+    match read_line(line) {
+        Line::Other => None,
+        Line::Bad { column, message } => {
+            let hint = Some("write `key = value`".to_owned());
+            Some(Err(Diagnostic { place: place(column), message, hint }))
+        }
+        Line::Entry { key, column, value, value_column } => {
+            Some(Ok(Entry { key, value, place: place(column), value_place: place(value_column) }))
+        }
+    }
+}
+
+/// Returns the line of an entry with another value; indentation, key and line end stay.
+fn with_value(line: &[u8], value: &str) -> Vec<u8> {
+    let Some(equals) = line.iter().position(|byte| *byte == b'=') else { return line.to_vec() };
+    let (head, rest) = line.split_at(equals + 1);
+    let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let end = rest.iter().rev().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    // Behind `key =` alone there may be nothing but the line end.
+    let blanks = &rest[..blanks.min(rest.len() - end)];
+    [head, blanks, quoted(value).as_bytes(), &rest[rest.len() - end..]].concat()
+}
+
+/// Returns the value as it must be written to be read back: in quotes where trimming or unquoting would change it.
+fn quoted(value: &str) -> Cow<'_, str> {
+    if unquote(trim(value)) == value { Cow::Borrowed(value) } else { Cow::Owned(format!("\"{value}\"")) }
 }
 
 enum Line {
@@ -128,26 +151,27 @@ fn has_key(line: &[u8], key: &str) -> bool {
 fn read_line(line: &[u8]) -> Line {
     let Ok(text) = std::str::from_utf8(line) else {
         // Comments may be in any encoding; keys and values may not.
-        let is_ours = line.trim_ascii_start().starts_with(b"lxc.");
+        let blanks = line.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        let is_ours = line[blanks..].starts_with(b"lxc.");
         let message = "the line is not UTF-8".to_owned();
         return if is_ours { Line::Bad { column: 1, message } } else { Line::Other };
     };
-    let body = text.trim_start();
+    let body = text.trim_start_matches(BLANKS);
     if !body.starts_with("lxc.") {
         return Line::Other;
     }
     let column = text.chars().count() - body.chars().count() + 1;
     let Some((key, rest)) = body.split_once('=') else {
-        return Line::Bad { column, message: format!("`{}` has no `=`", body.trim_end()) };
+        return Line::Bad { column, message: format!("`{}` has no `=`", shown(trim(body))) };
     };
-    let before_value = text.len() - rest.trim_start().len();
+    let before_value = text.len() - rest.trim_start_matches(BLANKS).len();
     let value_column = text[..before_value].chars().count() + 1;
-    Line::Entry {
-        key: key.trim_end().to_owned(),
-        column,
-        value: unquote(rest.trim()).to_owned(),
-        value_column,
-    }
+    Line::Entry { key: trim(key).to_owned(), column, value: unquote(trim(rest)).to_owned(), value_column }
+}
+
+/// Takes blanks and the line end off, as LXC does; other white space belongs to the value.
+fn trim(text: &str) -> &str {
+    text.trim_start_matches(BLANKS).trim_end_matches([' ', '\t', '\r', '\n'])
 }
 
 fn unquote(value: &str) -> &str {
@@ -194,19 +218,85 @@ mod tests {
     #[test]
     fn a_line_of_ours_without_an_equals_sign_is_told_with_its_place() {
         let file = crate::diagnostic::nowhere();
-        let (_, wrong) = Document::new(b"\n  lxc.foo\n").entries(&file);
-        assert_eq!(wrong[0].to_string(), "(configuration):2:3: `lxc.foo` has no `=`");
+        let entries = Document::new(b"\n  lxc.foo\n").entries(&file);
+        let wrong = entries[0].as_ref().unwrap_err();
+        assert_eq!(wrong.to_string(), "(configuration):2:3: `lxc.foo` has no `=`");
+    }
+
+    #[test]
+    fn a_changed_line_keeps_its_indentation_its_key_and_its_line_end() {
+        let mut document = Document::new(b"\t lxc.tty.max=4  \r\nlxc.a =\nlxc.b = 1");
+        document.set("lxc.tty.max", "5");
+        document.set("lxc.a", "2");
+        document.rewrite(|key, _| (key == "lxc.b").then(|| "3".to_owned()));
+        assert_eq!(document.to_bytes(), b"\t lxc.tty.max=5\r\nlxc.a =2\nlxc.b = 3");
+    }
+
+    #[test]
+    fn a_value_is_set_behind_an_include_that_could_set_it_again() {
+        let mut document = Document::new(b"lxc.uts.name = a\nlxc.include = /x\n# end\n");
+        document.set("lxc.uts.name", "b");
+        assert_eq!(document.to_bytes(), b"lxc.include = /x\n# end\nlxc.uts.name = b\n");
+    }
+
+    #[test]
+    fn white_space_other_than_blanks_is_no_blank() {
+        for text in ["\u{c}lxc.uts.name = a", "\u{a0}lxc.uts.name = a", "\u{feff}lxc.uts.name = a"] {
+            assert_eq!(Document::new(text.as_bytes()).get("lxc.uts.name"), None, "{text:?}");
+        }
+        let document = Document::new("lxc.a = b\u{a0}\n".as_bytes());
+        assert_eq!(document.get("lxc.a").as_deref(), Some("b\u{a0}"));
+    }
+
+    /// Lines as hostile as lines get.
+    fn line() -> impl Strategy<Value = Vec<u8>> {
+        let ours = "[ \t]{0,2}lxc\\.(uts\\.name|include|rootfs\\.path|a)[ \t=\"'x/]{0,8}(\r?\n)?";
+        prop_oneof![proptest::collection::vec(any::<u8>(), 0..30), ours.prop_map(String::into_bytes)]
     }
 
     proptest! {
         #[test]
-        fn any_bytes_survive_unchanged_and_nothing_panics(text in proptest::collection::vec(any::<u8>(), 0..400)) {
+        fn any_bytes_survive_unchanged_and_nothing_panics(lines in proptest::collection::vec(line(), 0..12)) {
+            let text = lines.concat();
             let mut document = Document::new(&text);
             prop_assert_eq!(document.to_bytes(), text);
             let _entries = document.entries(&crate::diagnostic::nowhere());
-            document.set("lxc.uts.name", "a");
-            let value = document.get("lxc.uts.name");
-            prop_assert_eq!(value.as_deref(), Some("a"));
+            document.rewrite(|_, value| Some(value.to_owned()));
+            document.remove("lxc.a");
+            prop_assert_eq!(document.get("lxc.a"), None);
+        }
+
+        #[test]
+        fn what_is_set_is_read_back_and_nothing_else_changes(
+            lines in proptest::collection::vec(line(), 0..12),
+            value in "[^\\p{Cc}]{0,20}|[ \"'a]{0,6}",
+        ) {
+            let others = |document: &Document| {
+                let lines = document.to_bytes();
+                let lines: Vec<Vec<u8>> = lines.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
+                let bare = |line: &Vec<u8>| line.trim_ascii_end().to_vec();
+                lines.iter().filter(|line| !has_key(line, "lxc.uts.name")).map(bare).collect::<Vec<_>>()
+            };
+            let mut document = Document::new(&lines.concat());
+            let before = others(&document);
+            document.set("lxc.uts.name", &value);
+            // Another reader sees it too.
+            let read = Document::new(&document.to_bytes());
+            prop_assert_eq!(read.get("lxc.uts.name"), Some(value));
+            prop_assert_eq!(others(&document), before);
+        }
+
+        #[test]
+        fn a_rewrite_that_changes_nothing_means_the_same(lines in proptest::collection::vec(line(), 0..12)) {
+            let file = crate::diagnostic::nowhere();
+            let mut document = Document::new(&lines.concat());
+            let values = |document: &Document| -> Vec<(String, String)> {
+                let entries = document.entries(&file);
+                entries.into_iter().flatten().map(|entry| (entry.key, entry.value)).collect()
+            };
+            let before = values(&document);
+            document.rewrite(|_, value| Some(value.to_owned()));
+            prop_assert_eq!(values(&Document::new(&document.to_bytes())), before);
         }
     }
 }

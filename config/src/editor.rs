@@ -19,7 +19,8 @@ pub struct LxcConfigEditor;
 impl ConfigEditor for LxcConfigEditor {
     fn rootfs(&self, config: &[u8], file: &Path) -> Result<Option<String>> {
         let document = Document::new(config);
-        let (_, wrong) = document.entries(&Arc::new(file.to_owned()));
+        let entries = document.entries(&Arc::new(file.to_owned()));
+        let wrong: Vec<_> = entries.into_iter().filter_map(Result::err).collect();
         if wrong.is_empty() {
             return Ok(document.get(ROOTFS).filter(|value| !value.is_empty()));
         }
@@ -66,26 +67,31 @@ fn change(key: &str, value: &str, identity: Identity, (old, new): (&str, &str)) 
 
 /// Replaces every occurrence of the path `old` that ends at a component's end.
 fn move_paths(value: &str, old: &str, new: &str) -> String {
-    let mut moved = String::with_capacity(value.len());
-    let mut rest = value;
-    while let Some(at) = rest.find(old) {
-        let (before, found) = rest.split_at(at);
-        let after = &found[old.len()..];
-        let ends = after
-            .chars()
-            .next()
-            .is_none_or(|next| next == '/' || next == ':' || next == ',' || next.is_whitespace());
-        // `/srv/lib/lxc/a` is not below `/lib/lxc/a`.
-        let begins = before
-            .chars()
-            .next_back()
-            .is_none_or(|last| matches!(last, ':' | ',' | '=' | '"') || last.is_whitespace());
-        moved.push_str(before);
-        moved.push_str(if ends && begins { new } else { old });
-        rest = after;
+    let old = old.trim_end_matches('/');
+    if old.is_empty() {
+        return value.to_owned();
     }
-    moved.push_str(rest);
+    let mut moved = String::with_capacity(value.len());
+    let mut done = 0;
+    for (at, _) in value.match_indices(old) {
+        let (before, after) = (&value[..at], &value[at + old.len()..]);
+        // `/srv/lib/lxc/a` is not below `/lib/lxc/a`, and `/lib/lxc/a2` is not either.
+        let begins = before.chars().next_back().is_none_or(is_around_paths);
+        let ends = after.chars().next().is_none_or(|next| next == '/' || is_around_paths(next));
+        if begins && ends {
+            moved.push_str(&value[done..at]);
+            moved.push_str(new.trim_end_matches('/'));
+            done = at + old.len();
+        }
+    }
+    moved.push_str(&value[done..]);
     moved
+}
+
+/// Returns whether a path may begin behind this character, or end before it: in a mount's options or in a shell command.
+fn is_around_paths(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c, ':' | ',' | '=' | ';' | '"' | '\'' | '`' | '(' | ')' | '<' | '>' | '|' | '&')
 }
 
 /// Returns another address with the same three first bytes; a template with `x` stays, LXC fills it at every load.
@@ -155,6 +161,24 @@ mod tests {
         );
         assert!(text.contains("lxc.uts.name = web1\nlxc.rootfs.path = dir:/var/lib/lxc/web1/rootfs\n"));
         assert!(!text.contains("ephemeral"));
+    }
+
+    #[test]
+    fn paths_move_whole_wherever_they_stand() {
+        for (value, moved) in [
+            ("/a/b", "/n"),
+            ("/a/b/", "/n/"),
+            ("/a/b/c /a/b", "/n/c /n"),
+            ("/a/bc /x/a/b /a/b.d", "/a/bc /x/a/b /a/b.d"),
+            ("sh -c 'cat </a/b/x; ls \"/a/b\"'", "sh -c 'cat </n/x; ls \"/n\"'"),
+            ("lowerdir=/a/b/l:/a/b/m,upperdir=/a/b/u", "lowerdir=/n/l:/n/m,upperdir=/n/u"),
+            ("/a/b/a/b", "/n/a/b"),
+            ("", ""),
+        ] {
+            assert_eq!(move_paths(value, "/a/b", "/n"), moved, "{value}");
+        }
+        assert_eq!(move_paths("/x", "", "/n"), "/x");
+        assert_eq!(move_paths("/a/b/c", "/a/b/", "/n/"), "/n/c");
     }
 
     #[test]

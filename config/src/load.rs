@@ -1,21 +1,31 @@
 //! Reads a configuration with its includes: each at its line, directories in the order of their names.
 //!
-//! LXC protects itself against neither loops nor depth; here a file that includes itself is told at the line that does so.
+//! LXC protects itself against neither loops nor depth; here a file that includes itself is told at the line that does so, and
+//! depth, number and size of files are bounded.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, unknown_key};
 use crate::document::{Document, Entry};
-use crate::keys;
+use crate::keys::{self, Key, Shape};
 use crate::model::{ContainerConfig, Setting};
+use crate::value::ValueKind;
 
 /// Deeper nesting is nobody's intention.
 const DEPTH_MAX: usize = 32;
+/// Files that include each other several times would multiply without end.
+const FILES_MAX: usize = 1000;
+/// No configuration is longer; a device that never ends is.
+const SIZE_MAX: u64 = 1 << 20;
+/// Who has more than this wrong has the wrong file.
+const WRONG_MAX: usize = 100;
 
 /// Reads a file.
 pub(crate) fn from_file(path: &Path) -> Result<ContainerConfig, Diagnostics> {
-    match std::fs::read(path) {
+    match read(path) {
         Ok(text) => from_text(&text, path),
         Err(error) => {
             let place = Place { file: Arc::new(path.to_owned()), line: 1, column: 1 };
@@ -29,7 +39,17 @@ pub(crate) fn from_file(path: &Path) -> Result<ContainerConfig, Diagnostics> {
 pub(crate) fn from_text(text: &[u8], file: &Path) -> Result<ContainerConfig, Diagnostics> {
     let mut loader = Loader::default();
     loader.take(text, file);
+    loader.check_together();
     if loader.wrong.is_empty() { Ok(loader.config) } else { Err(Diagnostics(loader.wrong)) }
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(SIZE_MAX + 1).read_to_end(&mut text)?;
+    if u64::try_from(text.len()).is_ok_and(|size| size > SIZE_MAX) {
+        return Err(std::io::Error::other("it is longer than 1 MiB"));
+    }
+    Ok(text)
 }
 
 #[derive(Default)]
@@ -38,55 +58,103 @@ struct Loader {
     wrong: Vec<Diagnostic>,
     /// The files being read, outermost first.
     open: Vec<PathBuf>,
+    /// How many files were included.
+    files: usize,
 }
 
 impl Loader {
     fn take(&mut self, text: &[u8], file: &Path) {
-        self.open.push(file.to_owned());
-        let (entries, wrong) = Document::new(text).entries(&Arc::new(file.to_owned()));
-        self.wrong.extend(wrong);
-        for entry in entries {
-            self.take_entry(entry);
+        self.open.push(std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned()));
+        for entry in Document::new(text).entries(&Arc::new(file.to_owned())) {
+            match entry {
+                Ok(entry) => self.take_entry(entry),
+                Err(diagnostic) => self.tell(diagnostic),
+            }
         }
         self.open.pop();
     }
 
-    fn take_entry(&mut self, entry: Entry) {
-        if entry.key == "lxc.include" && !entry.value.is_empty() {
+    fn take_entry(&mut self, mut entry: Entry) {
+        if entry.key == "lxc.include" {
             return self.include(&entry);
         }
-        let Some((key, interface)) = keys::find(&entry.key) else {
-            self.wrong.push(unknown_key(entry.place, &entry.key));
+        if self.wrong.len() >= WRONG_MAX {
             return;
-        };
-        if !entry.value.is_empty() {
-            if let Err(message) = key.kind.check(&entry.value) {
-                self.refuse(entry.value_place.clone(), format!("`{}`: {message}", entry.key));
-            }
-            if matches!(entry.key.as_str(), "lxc.net" | "lxc.hook") {
-                self.refuse(
-                    entry.value_place.clone(),
-                    format!("`{}` can only be cleared, by an empty value", entry.key),
-                );
-            }
-            if let Some(number) = interface
-                && key.name != "type"
-                && self.config.text(&format!("lxc.net.{number}.type")).is_none()
-            {
-                self.refuse(
-                    entry.place.clone(),
-                    format!("`lxc.net.{number}.type` must come before `{}`", entry.key),
-                );
-            }
         }
+        let Some((key, interface)) = keys::find(&entry.key) else {
+            return self.tell(unknown_key(entry.place, &entry.key));
+        };
+        if let Some(number) = interface {
+            let rest = entry.key.splitn(4, '.').nth(3);
+            entry.key =
+                rest.map_or_else(|| format!("lxc.net.{number}"), |rest| format!("lxc.net.{number}.{rest}"));
+            self.require_type(number, key, &entry);
+        }
+        self.check_value(key, &entry);
         self.config.apply(Setting { key: entry.key, value: entry.value, place: entry.value_place });
     }
 
+    fn check_value(&mut self, key: &Key, entry: &Entry) {
+        if entry.value.is_empty() {
+            return;
+        }
+        let wrong = match key.shape {
+            Shape::Family => Some("can only be cleared, by an empty value".to_owned()),
+            _ => key.kind.check(&entry.value).err(),
+        };
+        if let Some(wrong) = wrong {
+            let separator = if key.shape == Shape::Family { "" } else { ":" };
+            self.refuse(entry.value_place.clone(), format!("`{}`{separator} {wrong}", entry.key));
+        }
+    }
+
+    /// What is special to a type of interfaces must follow that type, as LXC demands.
+    fn require_type(&mut self, number: u32, key: &Key, entry: &Entry) {
+        let special = key.name.split('.').next().unwrap_or_default();
+        if entry.value.is_empty() || !matches!(special, "veth" | "macvlan" | "ipvlan" | "vlan") {
+            return;
+        }
+        let key = format!("lxc.net.{number}.type");
+        let wrong = match self.config.text(&key) {
+            None => format!("`{key}` must come before `{}`", entry.key),
+            Some(other) if other != special => {
+                format!("`{}` is for interfaces of type {special}, and this one is {other}", entry.key)
+            }
+            Some(_) => return,
+        };
+        self.refuse(entry.place.clone(), wrong);
+    }
+
+    /// Looks at what may not stand beside each other once everything is read.
+    fn check_together(&mut self) {
+        for (one, other) in [("lxc.cap.drop", "lxc.cap.keep"), ("lxc.namespace.clone", "lxc.namespace.keep")]
+        {
+            if let (Some(first), Some(second)) = (self.config.setting(one), self.config.setting(other)) {
+                let message = format!("`{other}` cannot stand beside `{one}` of {}", first.place);
+                let place = second.place.clone();
+                let hint = Some(format!("clear the other one first: `{one} =`"));
+                self.tell(Diagnostic { place, message, hint });
+            }
+        }
+    }
+
     fn refuse(&mut self, place: Place, message: String) {
-        self.wrong.push(Diagnostic { place, message, hint: None });
+        self.tell(Diagnostic { place, message, hint: None });
+    }
+
+    fn tell(&mut self, diagnostic: Diagnostic) {
+        if self.wrong.len() < WRONG_MAX {
+            self.wrong.push(diagnostic);
+        }
     }
 
     fn include(&mut self, entry: &Entry) {
+        if entry.value.is_empty() {
+            return;
+        }
+        if let Err(message) = ValueKind::Path.check(&entry.value) {
+            return self.refuse(entry.value_place.clone(), format!("`lxc.include`: {message}"));
+        }
         let path = Path::new(&entry.value);
         if path.is_dir() || entry.value.ends_with('/') {
             match directory(path) {
@@ -101,17 +169,21 @@ impl Loader {
     }
 
     fn include_file(&mut self, entry: &Entry, file: &Path) {
-        let place = entry.value_place.clone();
-        if self.open.iter().any(|open| open == file) {
-            return self.refuse(place, format!("`{}` includes itself", file.display()));
-        }
-        if self.open.len() >= DEPTH_MAX {
-            return self.refuse(place, format!("includes are nested deeper than {DEPTH_MAX}"));
-        }
-        match std::fs::read(file) {
-            Ok(text) => self.take(&text, file),
-            Err(error) => self.refuse(place, format!("cannot include `{}`: {error}", file.display())),
-        }
+        self.files += 1;
+        let refused = match std::fs::canonicalize(file) {
+            _ if self.files > FILES_MAX + 1 => return,
+            _ if self.files > FILES_MAX => format!("more than {FILES_MAX} files are included"),
+            Err(error) => format!("cannot include `{}`: {error}", file.display()),
+            Ok(real) if self.open.contains(&real) => format!("`{}` includes itself", file.display()),
+            Ok(_) if self.open.len() >= DEPTH_MAX => format!("includes are nested deeper than {DEPTH_MAX}"),
+            // A pipe would be waited for.
+            Ok(real) if !real.is_file() => format!("cannot include `{}`: it is not a file", file.display()),
+            Ok(_) => match read(file) {
+                Ok(text) => return self.take(&text, file),
+                Err(error) => format!("cannot include `{}`: {error}", file.display()),
+            },
+        };
+        self.refuse(entry.value_place.clone(), refused);
     }
 }
 

@@ -11,7 +11,7 @@ use keiki_core::units::Bytes;
 use crate::diagnostic::{Diagnostics, Place};
 use crate::keys::{self, Shape};
 use crate::load;
-use crate::value::{Signal, parse_signal};
+use crate::value::{Signal, parse_number, parse_signal};
 
 /// One value that is in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,20 +47,29 @@ impl ContainerConfig {
         load::from_text(text, file)
     }
 
-    /// Puts a value in force; an empty one clears its key, and for `lxc.hook` and `lxc.net` all of their kind.
+    /// Puts a value in force; an empty one clears its key, and that of a family all of its kind.
     pub(crate) fn apply(&mut self, setting: Setting) {
         let shape = keys::find(&setting.key).map_or(Shape::Scalar, |(key, _)| key.shape);
         if setting.value.is_empty() {
-            let below = format!("{}.", setting.key);
-            let clears_all = matches!(setting.key.as_str(), "lxc.hook" | "lxc.net");
-            self.settings
-                .retain(|old| old.key != setting.key && !(clears_all && old.key.starts_with(&below)));
-            return;
+            return self.clear(&setting.key, shape);
         }
-        if shape == Shape::Scalar {
+        if matches!(shape, Shape::Scalar | Shape::Prefix) {
             self.settings.retain(|old| old.key != setting.key);
         }
         self.settings.push(setting);
+    }
+
+    fn clear(&mut self, key: &str, shape: Shape) {
+        if shape != Shape::Family {
+            return self.settings.retain(|old| old.key != key);
+        }
+        let below = format!("{key}.");
+        // `lxc.hook` clears hooks, not how they are called; `lxc.cgroup` values, not where the cgroup is.
+        let is_interface = key.starts_with("lxc.net");
+        let stays = |old: &Setting| {
+            !is_interface && keys::find(&old.key).is_some_and(|(key, _)| key.shape == Shape::Scalar)
+        };
+        self.settings.retain(|old| !old.key.starts_with(&below) || stays(old));
     }
 
     /// Returns everything that is in force, in order.
@@ -100,13 +109,13 @@ impl ContainerConfig {
     /// Returns whether a `0` or `1` key is `1`; `default` when it is not set.
     #[must_use]
     pub fn flag(&self, key: &str, default: Flag) -> bool {
-        self.text(key).map_or(default == Flag::On, |value| value == "1")
+        self.number(key).map_or(default == Flag::On, |number| number == 1)
     }
 
     /// Returns the number of a key.
     #[must_use]
     pub fn number(&self, key: &str) -> Option<u64> {
-        self.text(key)?.parse().ok()
+        parse_number(self.text(key)?)
     }
 
     /// Returns the signal of a key.

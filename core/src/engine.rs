@@ -43,6 +43,7 @@ mod rename;
 mod replace;
 mod request;
 mod restore;
+mod settle;
 mod snapshot;
 
 use std::fmt;

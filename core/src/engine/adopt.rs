@@ -12,6 +12,7 @@ use super::discover::{Discovered, DiscoveredSnapshot, no_container};
 use super::intent::Touched;
 use super::locks::Hold;
 use super::request::ContainerKey;
+use super::settle::Known;
 use super::{Engine, home, now, relations};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
@@ -38,7 +39,7 @@ impl Engine {
                 continue;
             }
             let required = keys.contains(&key);
-            if !self.look_at(context, &key, required, &mut order, &mut pending)? {
+            if !self.look_at(context, (&key, required), &mut order, &mut pending)? {
                 self.forget(context, &key)?;
             }
         }
@@ -68,30 +69,22 @@ impl Engine {
     fn look_at(
         &self,
         context: &Context,
-        key: &ContainerKey,
-        required: bool,
+        (key, required): (&ContainerKey, bool),
         order: &mut Vec<Discovered>,
         pending: &mut Vec<ContainerKey>,
     ) -> Result<bool> {
-        if let Some((_, operation, owner)) = self.catalogue.reservation(key)? {
-            return Err(Error::new(ErrorKind::Busy, format!("container `{}` is being made", key.name))
-                .with_context("holder", format!("{owner}, {operation}")));
-        }
-        let known = self.catalogue.container(key)?;
+        let known = self.settled(context, key)?;
         if !home::exists(&key.home())? {
             return if required { self.forget(context, key).and(Err(no_container(key))) } else { Ok(false) };
         }
-        if let Some(row) = &known {
-            require_own_home(row)?;
-        } else {
-            match self.discover(key)? {
-                Some(found) => {
-                    pending.extend(found.parent.clone());
-                    order.push(found);
-                }
-                None if required => return Err(no_container(key)),
-                None => return Ok(true),
+        match known {
+            Known::Ours(row) => require_own_home(&row)?,
+            Known::Lxc(found) => {
+                pending.extend(found.parent.clone());
+                order.push(found);
             }
+            Known::Nothing if required => return Err(no_container(key)),
+            Known::Nothing => return Ok(true),
         }
         if let LxcSnapshots::Pairs(children) = relations::read_snapshots(key)? {
             for child in children {

@@ -25,7 +25,8 @@ impl Ancestry {
         let mut found = Vec::new();
         let mut next = Some(origin.volume.id);
         while let Some(id) = next {
-            if let Some(row) = self.rows.get(&id)
+            // A ghost goes by the name of a container that is gone; another may carry that name by now.
+            if let Some(row) = self.rows.get(&id).filter(|row| row.role != NodeRole::Ghost)
                 && row.container != *child
                 && !found.contains(&row.container)
             {

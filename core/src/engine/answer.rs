@@ -1,20 +1,21 @@
 //! Answers: what there is, who depends on whom, how to mount it. Nothing here writes, runs a tool or mounts; the catalogue and one
 //! listing of the lxcpath say it all.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::catalogue::{ContainerRow, Neighbourhood, VolumeRow};
+use super::catalogue::{ContainerRow, Everything, Neighbourhood, VolumeRow};
 use super::discover::{Discovered, no_container};
 use super::locks::{Held, Hold};
 use super::request::{ContainerKey, ContainerRecord, SnapshotRecord};
+use super::settle::Known;
 use super::{Engine, home, relations};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lineage::lxc_files::LxcSnapshots;
-use crate::lineage::{Lineage, NodeRole};
+use crate::lineage::{Edge, Lineage, Node, NodeRole};
 use crate::mount_plan::{AttachMode, MountPlan};
-use crate::name::SnapshotName;
+use crate::name::{ContainerName, SnapshotName};
 use crate::store::Usage;
 use crate::volume::{Volume, VolumeId};
 
@@ -30,23 +31,33 @@ impl Engine {
     /// # Errors
     /// When the catalogue or the lxcpath cannot be read, or a config of LXC is not one.
     pub fn containers(&self, lxcpath: &Path) -> Result<Vec<ContainerRecord>> {
-        let mut known: HashMap<String, ContainerRow> = HashMap::new();
-        for row in self.catalogue.containers(lxcpath)? {
-            known.insert(row.key.name.to_string(), row);
-        }
-        let (rows, _, lineage) = self.catalogue.lineage(lxcpath)?;
-        let volumes = by_container(&rows);
+        let everything = self.catalogue.everything(lxcpath)?;
+        let lineage = self.graph_of(lxcpath, &everything)?;
+        let known: HashMap<&str, &ContainerRow> =
+            everything.containers.iter().map(|row| (row.key.name.as_str(), row)).collect();
+        let volumes = by_container(&everything.rows);
         let mut records = Vec::with_capacity(known.len());
         for name in self.names_below(lxcpath)? {
             let key = ContainerKey { lxcpath: lxcpath.to_owned(), name };
             match known.get(key.name.as_str()) {
                 Some(row) => {
-                    records.push(record(row, volumes.get(&key).map_or(&[][..], Vec::as_slice), &lineage))
+                    records.push(record(row, volumes.get(&key).map_or(&[][..], Vec::as_slice), &lineage));
                 }
-                None => records.extend(self.discover(&key)?.map(|found| self.record_of(&found)).transpose()?),
+                None => records.extend(self.record_of_unknown(&key)?),
             }
         }
         Ok(records)
+    }
+
+    /// Returns a container that was not in the catalogue a moment ago: made since, of LXC, or none.
+    fn record_of_unknown(&self, key: &ContainerKey) -> Result<Option<ContainerRecord>> {
+        if self.is_being_made(key)? {
+            return Ok(None);
+        }
+        if self.catalogue.container(key)?.is_some() {
+            return self.container(key).map(Some);
+        }
+        self.discover(key)?.map(|found| self.record_of(&found)).transpose()
     }
 
     /// Returns one container.
@@ -54,14 +65,15 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::NotFound`].
     pub fn container(&self, key: &ContainerKey) -> Result<ContainerRecord> {
-        match self.catalogue.container(key)? {
-            Some(row) if home::exists(&key.home())? => {
+        match self.settled(&Context::default(), key)? {
+            Known::Ours(row) if home::exists(&key.home())? => {
                 let ancestry = self.ancestry(key, Neighbourhood::Whole)?;
                 let own: Vec<&VolumeRow> =
                     ancestry.rows.values().filter(|row| row.container == *key).collect();
                 Ok(record(&row, &own, &ancestry.lineage))
             }
-            _ => self.record_of(&self.discover(key)?.ok_or_else(|| no_container(key))?),
+            Known::Lxc(found) => self.record_of(&found),
+            Known::Ours(_) | Known::Nothing => Err(no_container(key)),
         }
     }
 
@@ -128,7 +140,56 @@ impl Engine {
     /// # Errors
     /// When the catalogue cannot be read.
     pub fn lineage(&self, lxcpath: &Path) -> Result<Lineage> {
-        Ok(self.catalogue.lineage(lxcpath)?.2)
+        self.graph_of(lxcpath, &self.catalogue.everything(lxcpath)?)
+    }
+
+    /// Builds the graph of what is really there: without what other hands removed, with what LXC made.
+    fn graph_of(&self, lxcpath: &Path, everything: &Everything) -> Result<Lineage> {
+        let mut nodes: Vec<Node> = Vec::with_capacity(everything.rows.len());
+        let mut edges = everything.edges.clone();
+        let here: HashSet<ContainerName> = self.names_below(lxcpath)?.into_iter().collect();
+        for row in &everything.rows {
+            let is_here = row.container.lxcpath == lxcpath && here.contains(&row.container.name);
+            if is_here || row.role == NodeRole::Ghost || self.is_still_there(row)? {
+                nodes.push(row.node());
+            }
+        }
+        let known: HashSet<&ContainerName> = everything.containers.iter().map(|row| &row.key.name).collect();
+        for name in here.iter().filter(|name| !known.contains(name)) {
+            let key = ContainerKey { lxcpath: lxcpath.to_owned(), name: name.clone() };
+            self.add_unknown(&key, &mut nodes, &mut edges)?;
+        }
+        let ids: HashSet<VolumeId> = nodes.iter().map(|node| node.id).collect();
+        edges.retain(|edge| ids.contains(&edge.child) && ids.contains(&edge.parent));
+        Lineage::build(lxcpath, nodes, edges)
+    }
+
+    /// Returns whether a volume of another lxcpath, or of a name without a home, is there all the same.
+    fn is_still_there(&self, row: &VolumeRow) -> Result<bool> {
+        Ok(home::exists(&row.container.home())? || !self.lives_in_home(&row.volume, &row.container)?)
+    }
+
+    fn add_unknown(&self, key: &ContainerKey, nodes: &mut Vec<Node>, edges: &mut Vec<Edge>) -> Result<()> {
+        if self.is_being_made(key)? {
+            return Ok(());
+        }
+        let Some(found) = self.discover(key)? else { return Ok(()) };
+        let Some(source) = found.source else { return Ok(()) };
+        let volume = Volume::new(VolumeId::generate(), source);
+        let is_parent =
+            |node: &&Node| node.role == NodeRole::Head && Some(&node.container) == found.parent.as_ref();
+        if let Some(parent) = nodes.iter().find(is_parent) {
+            let capabilities =
+                self.capabilities(self.store_of(&volume)?.as_ref(), &key.lxcpath, Some(&volume))?;
+            edges.push(Edge::of_clone(volume.id, parent.id, &capabilities));
+        }
+        nodes.push(Node {
+            id: volume.id,
+            container: key.clone(),
+            role: NodeRole::Head,
+            store: volume.kind().clone(),
+        });
+        Ok(())
     }
 
     /// Measures containers, in order; one bulk question a store.
@@ -165,11 +226,15 @@ impl Engine {
         if !home::exists(&key.home())? {
             return Err(no_container(key));
         }
-        let ancestry = self.ancestry(key, Neighbourhood::Whole)?;
-        if let Some(head) = ancestry.lineage.head(key) {
-            ancestry.lineage.may_start(head.id)?;
-        } else if self.discover(key)?.is_none() {
-            return Err(no_container(key));
+        match self.settled(&context, key)? {
+            Known::Nothing => return Err(no_container(key)),
+            Known::Lxc(_) => {}
+            Known::Ours(_) => {
+                let ancestry = self.ancestry(key, Neighbourhood::Whole)?;
+                if let Some(head) = ancestry.lineage.head(key) {
+                    ancestry.lineage.may_start(head.id)?;
+                }
+            }
         }
         self.refuse_unknown_dependents(key)?;
         relations::refuse_counted(key, "start")?;
@@ -223,7 +288,12 @@ impl Engine {
         if let Some(row) = rows.into_iter().find(|row| row.role == NodeRole::Head) {
             return Ok(row.volume);
         }
-        let found = self.discover(key)?.ok_or_else(|| no_container(key))?;
+        let found = match self.settled(&Context::default(), key)? {
+            Known::Lxc(found) => found,
+            Known::Nothing => return Err(no_container(key)),
+            // Recorded since we looked.
+            Known::Ours(_) => return self.head_volume(key),
+        };
         let source = found.source.ok_or_else(|| {
             Error::new(
                 ErrorKind::Unsupported,

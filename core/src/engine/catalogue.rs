@@ -24,7 +24,7 @@ use rusqlite::{Connection, MAIN_DB, OpenFlags, Transaction, TransactionBehavior}
 
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 
-pub(super) use edges::Neighbourhood;
+pub(super) use edges::{Everything, Neighbourhood};
 pub(super) use intents::StoredIntent;
 pub(super) use rows::{ContainerRow, PlacedRole, VolumeRow};
 
@@ -118,7 +118,7 @@ impl Catalogue {
         let verdict =
             self.read(|db| db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0)));
         let looked = verdict.and_then(|verdict| match verdict.as_str() {
-            "ok" => self.lineage(lxcpath).map(drop),
+            "ok" => self.everything(lxcpath).and_then(|all| all.lineage(lxcpath)).map(drop),
             _ => Err(Error::new(ErrorKind::Corrupt, verdict)),
         });
         match looked {
@@ -154,9 +154,11 @@ impl Catalogue {
         }
     }
 
-    /// Runs `work` on the connection, for reading.
+    /// Runs `work` for reading; everything that it reads is of one moment, whatever others change meanwhile.
     pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        work(&self.lock()).map_err(|e| explain(e, "read"))
+        let connection = self.lock();
+        let moment = connection.unchecked_transaction().map_err(|e| explain(e, "read"))?;
+        work(&moment).map_err(|e| explain(e, "read"))
     }
 
     /// Runs `work` in a transaction that is on the disk when this returns `Ok`, and leaves no trace otherwise.

@@ -12,7 +12,7 @@ use super::locks::Hold;
 use super::make::Plan;
 use super::request::{CloneConfig, CloneContainer, CloneMode, ContainerKey, Means, Outcome, Payload};
 use super::{Engine, home};
-use crate::capability::{Capabilities, Cost};
+use crate::capability::{Capabilities, Cost, ParentWrite};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lineage::Edge;
@@ -61,6 +61,10 @@ impl Engine {
         let way = self.way(request, &row.volume)?;
         if request.snapshot.is_none() {
             self.require_quiet(source, "clone", self.live_of(source, &row.volume)?)?;
+            // A clone that would see the source's writes cannot be made while somebody writes.
+            if way.means == Means::Snapshot && way.capabilities.parent_write == ParentWrite::Forbidden {
+                self.require_idle(source, "clone")?;
+            }
         }
         let make = self.plan_clones(request, &ancestry, &row, &way, verb)?;
         let config = self.read_config_of(source, request.snapshot.as_ref())?;

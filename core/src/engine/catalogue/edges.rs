@@ -9,12 +9,30 @@ use std::path::Path;
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
 
-use super::rows::{VolumeRow, volume, volumes_of};
+use super::rows::{ContainerRow, VolumeRow, all_volumes, containers_of, text, volume, volumes_of};
 use super::{Catalogue, explain};
 use crate::engine::ContainerKey;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lineage::{Dependency, Edge, EdgeKind, Lineage};
 use crate::volume::VolumeId;
+
+/// The catalogue at one moment.
+#[derive(Debug)]
+pub(in crate::engine) struct Everything {
+    /// The containers of one lxcpath, sorted by name.
+    pub(in crate::engine) containers: Vec<ContainerRow>,
+    /// Every volume.
+    pub(in crate::engine) rows: Vec<VolumeRow>,
+    /// Every edge.
+    pub(in crate::engine) edges: Vec<Edge>,
+}
+
+impl Everything {
+    /// Returns the graph as it is recorded.
+    pub(in crate::engine) fn lineage(&self, lxcpath: &Path) -> Result<Lineage> {
+        Lineage::build(lxcpath, self.rows.iter().map(VolumeRow::node), self.edges.iter().copied())
+    }
+}
 
 /// Which part of the graph a question needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,14 +94,19 @@ pub(in crate::engine) fn move_provenance(db: &Connection, old: VolumeId, new: Vo
 }
 
 impl Catalogue {
-    /// Returns the whole graph as seen from `lxcpath`.
-    pub(in crate::engine) fn lineage(&self, lxcpath: &Path) -> Result<(Vec<VolumeRow>, Vec<Edge>, Lineage)> {
-        let rows = self.volumes()?;
-        let edges: Vec<Edge> = self.read(|db| {
-            db.prepare_cached("SELECT child, parent, terms FROM edges")?.query_map([], edge_row)?.collect()
-        })?;
-        let lineage = Lineage::build(lxcpath, rows.iter().map(VolumeRow::node), edges.iter().copied())?;
-        Ok((rows, edges, lineage))
+    /// Returns everything there is, of one moment, with the containers of `lxcpath`.
+    pub(in crate::engine) fn everything(&self, lxcpath: &Path) -> Result<Everything> {
+        let lxcpath = text(lxcpath)?;
+        self.read(|db| {
+            Ok(Everything {
+                containers: containers_of(db, lxcpath)?,
+                rows: all_volumes(db)?,
+                edges: db
+                    .prepare_cached("SELECT child, parent, terms FROM edges")?
+                    .query_map([], edge_row)?
+                    .collect::<rusqlite::Result<_>>()?,
+            })
+        })
     }
 
     /// Returns the part of the graph around some containers, with its rows by id.

@@ -74,7 +74,8 @@ impl VolumeRow {
 const VOLUME: &str =
     "SELECT id, lxcpath, name, role, snapshot, placed, source, properties, created FROM volumes";
 
-fn text(path: &Path) -> Result<&str> {
+/// Puts a path into the form of rows.
+pub(super) fn text(path: &Path) -> Result<&str> {
     path.to_str()
         .ok_or_else(|| Error::new(ErrorKind::InvalidArgument, format!("`{}` is not UTF-8", path.display())))
 }
@@ -149,18 +150,6 @@ impl super::Catalogue {
         })
     }
 
-    /// Returns the containers of an lxcpath, sorted by name.
-    pub(in crate::engine) fn containers(&self, lxcpath: &Path) -> Result<Vec<ContainerRow>> {
-        let lxcpath = text(lxcpath)?;
-        self.read(|db| {
-            db.prepare_cached(
-                "SELECT lxcpath, name, home_id, created FROM containers WHERE lxcpath = ?1 ORDER BY name",
-            )?
-            .query_map([lxcpath], container_row)?
-            .collect()
-        })
-    }
-
     /// Returns the volumes of a container: head, snapshots, layers and ghosts.
     pub(in crate::engine) fn volumes_of(&self, key: &ContainerKey) -> Result<Vec<VolumeRow>> {
         self.read(|db| volumes_of(db, key))
@@ -169,11 +158,6 @@ impl super::Catalogue {
     /// Returns one volume.
     pub(in crate::engine) fn volume(&self, id: VolumeId) -> Result<Option<VolumeRow>> {
         self.read(|db| volume(db, id))
-    }
-
-    /// Returns every volume.
-    pub(in crate::engine) fn volumes(&self) -> Result<Vec<VolumeRow>> {
-        self.read(|db| db.prepare_cached(VOLUME)?.query_map([], volume_row)?.collect())
     }
 
     /// Returns who is making a container, if somebody is: the intent's id, operation and owner.
@@ -193,6 +177,21 @@ impl super::Catalogue {
     }
 }
 
+/// Returns the containers of an lxcpath, sorted by name.
+pub(super) fn containers_of(db: &Connection, lxcpath: &str) -> rusqlite::Result<Vec<ContainerRow>> {
+    db.prepare_cached(
+        "SELECT lxcpath, name, home_id, created FROM containers WHERE lxcpath = ?1 ORDER BY name",
+    )?
+    .query_map([lxcpath], container_row)?
+    .collect()
+}
+
+/// Returns every volume.
+pub(super) fn all_volumes(db: &Connection) -> rusqlite::Result<Vec<VolumeRow>> {
+    db.prepare_cached(VOLUME)?.query_map([], volume_row)?.collect()
+}
+
+/// Returns the volumes of a container.
 pub(super) fn volumes_of(db: &Connection, key: &ContainerKey) -> rusqlite::Result<Vec<VolumeRow>> {
     let lxcpath = key.lxcpath.to_string_lossy();
     db.prepare_cached(&format!("{VOLUME} WHERE lxcpath = ?1 AND name = ?2"))?

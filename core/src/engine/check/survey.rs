@@ -36,8 +36,9 @@ impl Engine {
     pub(super) fn survey(&self, lxcpath: &Path) -> Result<Survey> {
         // Directories and marks before intents: one that belongs to nobody then was made by nobody who lives.
         let aside = directories_aside(lxcpath)?;
-        let (volumes, edges, lineage) = self.catalogue.lineage(lxcpath)?;
-        let found = self.marks(lxcpath, &volumes)?;
+        let everything = self.catalogue.everything(lxcpath)?;
+        let lineage = everything.lineage(lxcpath)?;
+        let found = self.marks(lxcpath, &everything.rows)?;
         let mut busy = Touched::default();
         let mut unfinished = Vec::new();
         for id in self.catalogue.intent_ids()? {
@@ -50,9 +51,9 @@ impl Engine {
         }
         Ok(Survey {
             lxcpath: lxcpath.to_owned(),
-            containers: self.catalogue.containers(lxcpath)?,
-            rows: volumes.into_iter().map(|row| (row.volume.id, row)).collect(),
-            edges,
+            containers: everything.containers,
+            rows: everything.rows.into_iter().map(|row| (row.volume.id, row)).collect(),
+            edges: everything.edges,
             lineage,
             found,
             aside,

@@ -134,6 +134,7 @@ impl Monitor {
     }
 
     fn live(&mut self) -> Step<Ended> {
+        let signals = supervise::block_signals()?;
         self.settle()?;
         let mut reboots = supervise::Reboots::default();
         loop {
@@ -143,7 +144,7 @@ impl Monitor {
             if self.plan.stdio == Stdio::Console {
                 self.status = None;
             }
-            let ended = self.supervise(running)?;
+            let ended = self.supervise(running, &signals)?;
             self.remove_cgroups().at("remove the cgroups")?;
             match ended {
                 supervise::End::Final(ended) => return Ok(ended),

@@ -213,14 +213,16 @@ impl Runtime {
         let Some(record) = directory.read()? else {
             return Err(Error::new(ErrorKind::Busy, format!("container `{}` is being started", key.name)));
         };
-        if options.mode == StopMode::Shutdown
-            && tell(&record, SIGUSR1)?
-            && wait::for_end(Some(record.monitor), options.timeout)?
-        {
-            return Ok(());
+        if options.mode == StopMode::Shutdown {
+            tell(&record, SIGUSR1)?;
+            if wait::for_end(Some(record.monitor), options.timeout)? {
+                return activity::clean_up(&directory);
+            }
         }
-        if tell(&record, SIGUSR2)? && wait::for_end(Some(record.monitor), CLEAN_UP_TIME)? {
-            return Ok(());
+        tell(&record, SIGUSR2)?;
+        if wait::for_end(Some(record.monitor), CLEAN_UP_TIME)? {
+            // Nothing is left to do, unless somebody killed the monitor meanwhile.
+            return activity::clean_up(&directory);
         }
         kill_monitor(key, &directory, &record)
     }
@@ -443,11 +445,13 @@ fn has_terminal() -> bool {
     tty::is_terminal(rustix::stdio::stdin()) && tty::is_terminal(rustix::stdio::stdout())
 }
 
-/// Sends a signal to a monitor; returns whether it is there to hear it.
-fn tell(record: &StateRecord, number: i32) -> Result<bool> {
-    let Some(monitor) = record.monitor.open() else { return Ok(true) };
-    signal::send(&monitor, number).or_err(|| "cannot signal the monitor".to_owned())?;
-    Ok(true)
+/// Sends a signal to a monitor, if it is still there.
+fn tell(record: &StateRecord, number: i32) -> Result<()> {
+    let Some(monitor) = record.monitor.open() else { return Ok(()) };
+    match signal::send(&monitor, number) {
+        Err(error) if error.errno == rustix::io::Errno::SRCH => Ok(()),
+        other => other.or_err(|| "cannot signal the monitor".to_owned()),
+    }
 }
 
 /// Ends a container whose monitor does not react: everything in its cgroup, then the monitor, then what they leave.

@@ -281,6 +281,8 @@ fn become_program(plan: &AttachPlan, target: &Target, channel: &OwnedFd) -> Step
 /// Makes a terminal of the container's own, sends its master out and takes its other side as everything.
 fn take_terminal(channel: &OwnedFd) -> Step {
     let pair = Pair::of(multiplexer()?).at("make a terminal")?;
+    // Now, not when the helper hears of it: the program may ask first thing.
+    tty::copy_window(rustix::stdio::stdin(), &pair.peer);
     channel::send(channel, &FromChild::Prepared, &[pair.master.as_fd()]).at("hand the terminal out")?;
     for number in 0..3 {
         process::replace_standard(&pair.peer, number).at("connect the terminal")?;

@@ -108,6 +108,9 @@ fn name_and_network(settings: &Settings) -> Step {
 /// Gives the program its standard descriptors.
 fn connect(stdio: Stdio, console: Option<BorrowedFd<'_>>) -> Step {
     let Some(console) = console.filter(|_| stdio != Stdio::Inherited) else { return Ok(()) };
+    if stdio == Stdio::Terminal {
+        tty::copy_window(rustix::stdio::stdin(), console);
+    }
     for number in 0..3 {
         process::replace_standard(console, number).at("connect the console")?;
     }

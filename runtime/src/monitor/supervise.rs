@@ -68,28 +68,35 @@ enum Source {
     Lxc(usize),
 }
 
+/// Blocks what a monitor listens to.
+///
+/// # Behavior
+/// Before anything is started: whoever sees the container's state may signal at once, and must not kill the monitor.
+pub(super) fn block_signals() -> Step<Signals> {
+    Signals::block(&[
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGWINCH,
+        Signal::SIGPIPE,
+    ])
+    .at("read signals")
+}
+
 impl Monitor {
-    pub(super) fn supervise(&mut self, running: Running) -> Step<End> {
-        let signals = Signals::block(&[
-            Signal::SIGTERM,
-            Signal::SIGINT,
-            Signal::SIGQUIT,
-            Signal::SIGHUP,
-            Signal::SIGUSR1,
-            Signal::SIGUSR2,
-            Signal::SIGWINCH,
-            Signal::SIGPIPE,
-        ])
-        .at("read signals")?;
+    pub(super) fn supervise(&mut self, running: Running, signals: &Signals) -> Step<End> {
         let mut relay = self.relay(&running)?;
         let mut lxc = LxcServer::open(&self.plan);
         let mut caller_listens = self.status.is_some();
         let ended = loop {
-            let ready = self.poll(&running, &signals, relay.as_ref(), &lxc, caller_listens)?;
+            let ready = self.poll(&running, signals, relay.as_ref(), &lxc, caller_listens)?;
             for source in ready {
                 match source {
                     Source::Init => {}
-                    Source::Signals => self.hear(&signals, &running, relay.as_ref())?,
+                    Source::Signals => self.hear(signals, &running, relay.as_ref())?,
                     Source::Caller => {
                         caller_listens = false;
                         self.kill(&running)?;

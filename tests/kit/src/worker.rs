@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keiki_core::context::Context;
@@ -16,7 +16,7 @@ use nix::unistd::getpid;
 use serde::{Deserialize, Serialize};
 
 use crate::random::Random;
-use crate::rig::{Ground, Rig};
+use crate::rig::{Ballast, Ground, Rig};
 use crate::steps::AtStep;
 use crate::verdict::{Failure, Verdict};
 use crate::yard::{Idle, Op, PATIENCE, Yard};
@@ -40,12 +40,12 @@ pub struct Task {
 /// The work.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Work {
-    /// One operation, killed at a step if one is given.
+    /// One operation, disturbed at a step if that is asked for.
     Op {
         /// The operation.
         op: Op,
-        /// The number of the step at which the worker kills itself.
-        kill_at: Option<usize>,
+        /// What happens at which step.
+        disturbance: Option<(Disturbance, usize)>,
     },
     /// Random operations on a few names.
     Stress {
@@ -59,6 +59,15 @@ pub enum Work {
         /// The container.
         name: String,
     },
+}
+
+/// What happens at a step of a worker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Disturbance {
+    /// The worker is killed.
+    Kill,
+    /// The file system of this directory is full until the worker ends.
+    Full(PathBuf),
 }
 
 /// What became of it.
@@ -89,6 +98,7 @@ impl Task {
             .arg(serde_json::to_string(self)?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()?;
         Ok(Worker { child })
     }
@@ -111,19 +121,30 @@ impl Worker {
     ///
     /// # Errors
     /// An answer that is none.
-    pub fn finish(mut self) -> Verdict<Option<Answer>> {
+    pub fn finish(self) -> Verdict<Option<Answer>> {
+        Ok(self.finish_with_words()?.0)
+    }
+
+    /// Waits for the end and returns what was written to standard error, too.
+    ///
+    /// # Errors
+    /// An answer that is none.
+    pub fn finish_with_words(mut self) -> Verdict<(Option<Answer>, String)> {
         drop(self.child.stdin.take());
-        let mut text = String::new();
+        let (mut text, mut words) = (String::new(), String::new());
         if let Some(mut output) = self.child.stdout.take() {
             io::Read::read_to_string(&mut output, &mut text)?;
         }
+        if let Some(mut errors) = self.child.stderr.take() {
+            io::Read::read_to_string(&mut errors, &mut words)?;
+        }
         let status = self.child.wait()?;
         if std::os::unix::process::ExitStatusExt::signal(&status).is_some() {
-            return Ok(None);
+            return Ok((None, words));
         }
-        let last =
-            text.lines().last().ok_or_else(|| Failure::new(format!("the worker said nothing: {status}")))?;
-        Ok(Some(serde_json::from_str(last)?))
+        let last = text.lines().last();
+        let last = last.ok_or_else(|| Failure::new(format!("the worker said nothing: {status}: {words}")))?;
+        Ok((Some(serde_json::from_str(last)?), words))
     }
 
     /// Waits for the first line that it says.
@@ -180,8 +201,12 @@ fn say(answer: &Answer) -> io::Result<()> {
 fn serve(rig: &dyn Rig, task: &Task) -> Result<usize> {
     let yard = Yard::at(rig, &task.lxcpath, &task.state, Arc::new(Idle), PATIENCE)?;
     match &task.work {
-        Work::Op { op, kill_at } => {
-            let context = kill_at.map_or_else(Context::default, |step| AtStep::context(step, |_| die()));
+        Work::Op { op, disturbance } => {
+            let context = match disturbance.clone() {
+                None => Context::default(),
+                Some((Disturbance::Kill, step)) => AtStep::context(step, |_| die()),
+                Some((Disturbance::Full(root), step)) => filling(step, root),
+            };
             yard.apply(&context, op).map(|()| 1)
         }
         Work::Stress { seed, operations } => stress(&yard, *seed, *operations),
@@ -194,6 +219,16 @@ fn serve(rig: &dyn Rig, task: &Task) -> Result<usize> {
             Ok(1)
         }
     }
+}
+
+/// Returns the context of an operation before whose step all space of a file system is taken, as long as the context lives.
+pub(crate) fn filling(step: usize, root: PathBuf) -> Context {
+    let taken: Mutex<Option<Ballast>> = Mutex::new(None);
+    AtStep::context(step, move |_| {
+        let ballast = Ballast::take(&root).map_err(|e| keiki_core::Error::io("cannot fill the disk", e))?;
+        *taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(ballast);
+        Ok(())
+    })
 }
 
 /// Ends the process as `kill -9` and a power switch do: nothing of ours runs afterwards.

@@ -18,6 +18,7 @@ use keiki_core::context::Context;
 use keiki_core::engine::{Activity, ContainerKey, Engine, EngineOptions, Fill, Holder};
 use keiki_core::mount_plan::{AttachMode, execute};
 use keiki_core::name::ContainerName;
+use keiki_core::registry::Registry;
 use keiki_core::store::Pool;
 use keiki_core::volume::{Properties, Volume};
 use keiki_core::{ErrorKind, Result};
@@ -28,7 +29,7 @@ use crate::rig::{Ground, Rig};
 use crate::verdict::{Failure, Verdict};
 
 pub use op::{Means, Op, Reach};
-pub use view::{ContainerView, SnapshotView, View};
+pub use view::{ContainerView, Seen, SnapshotView, View};
 
 /// Says that nothing runs.
 #[derive(Debug, Clone, Copy)]
@@ -92,8 +93,23 @@ impl<'a> Yard<'a> {
         activity: Arc<dyn Activity>,
         lock_wait: Duration,
     ) -> Result<Self> {
+        Self::with_stores(rig, rig.registry(), lxcpath, state, activity, lock_wait)
+    }
+
+    /// Opens an engine with other stores than the rig's.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn with_stores(
+        rig: &'a dyn Rig,
+        registry: Registry,
+        lxcpath: &Path,
+        state: &Path,
+        activity: Arc<dyn Activity>,
+        lock_wait: Duration,
+    ) -> Result<Self> {
         let engine = Engine::open(EngineOptions {
-            registry: rig.registry(),
+            registry,
             state: state.to_owned(),
             activity,
             editor: Arc::new(LineEditor),

@@ -10,7 +10,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use keiki_core::context::Context;
 use keiki_core::{Error, ErrorKind};
@@ -23,7 +22,7 @@ use crate::leak;
 use crate::rig::{Ballast, Lifetime};
 use crate::steps::{AtStep, Recorder};
 use crate::verdict::{Failure, Proof, Verdict};
-use crate::worker::{Task, Work};
+use crate::worker::{Disturbance, Task, Work, filling};
 use crate::yard::{Means, Op, Reach, View, Yard};
 
 /// How an operation is broken.
@@ -248,7 +247,7 @@ fn broken_at(
 
 /// Runs the operation in another process that kills itself at a step.
 fn kill_at(bench: &Bench<'_>, scene: &Scene, step: usize) -> Verdict<()> {
-    let work = Work::Op { op: scene.op.clone(), kill_at: Some(step) };
+    let work = Work::Op { op: scene.op.clone(), disturbance: Some((Disturbance::Kill, step)) };
     let answer = Task::on(bench.rig, bench.ground(), work).start()?.finish()?;
     claim!(answer.is_none(), "the worker was not killed: {answer:?}");
     Ok(())
@@ -266,18 +265,20 @@ fn fail_at(bench: &Bench<'_>, scene: &Scene, step: usize, plain: &Undisturbed) -
 
 /// Runs the operation with a disk that is full from a step on, and gives the space back.
 ///
-/// What it answers does not count here, and nor does what is seen at once: going back may need space as well.
+/// What it answers does not count here, and nor does what is seen at once: going back may need space as well. In a process
+/// of its own, because a full disk under a mapped file is a signal and not an error.
 fn full_at(bench: &Bench<'_>, scene: &Scene, step: usize) -> Verdict<()> {
-    let yard = Yard::open(bench)?;
-    let taken: Arc<Mutex<Option<Ballast>>> = Arc::default();
-    let (keep, root) = (Arc::clone(&taken), bench.ground().root().to_owned());
-    let context = AtStep::context(step, move |_| {
-        let ballast = Ballast::take(&root).map_err(|e| Error::io("cannot fill the disk", e))?;
-        *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(ballast);
-        Ok(())
-    });
-    let _any = yard.apply(&context, &scene.op);
-    drop(taken.lock().unwrap_or_else(PoisonError::into_inner).take());
+    let root = bench.ground().root().to_owned();
+    if bench.rig.lifetime() == Lifetime::Process {
+        let yard = Yard::open(bench)?;
+        let _any = yard.apply(&filling(step, root), &scene.op);
+        return Ok(());
+    }
+    let disturbance = Some((Disturbance::Full(root.clone()), step));
+    let work = Work::Op { op: scene.op.clone(), disturbance };
+    let answer = Task::on(bench.rig, bench.ground(), work).start()?.finish()?;
+    Ballast::give_back(&root);
+    claim!(answer.is_some(), "the worker died of a signal");
     Ok(())
 }
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 /// Blocks get smaller towards the end, so that not even a small file fits beside the ballast.
 const BLOCKS: [usize; 3] = [1 << 20, 1 << 12, 1];
 
+const NAME: &str = "ballast";
+
 /// All the space that a file system had; given back when dropped.
 #[derive(Debug)]
 pub struct Ballast {
@@ -14,12 +16,17 @@ pub struct Ballast {
 }
 
 impl Ballast {
+    /// Gives back what a process took that was killed.
+    pub fn give_back(directory: &Path) {
+        remove(&directory.join(NAME));
+    }
+
     /// Fills the file system of `directory`.
     ///
     /// # Errors
     /// Whatever is not "no space left".
     pub fn take(directory: &Path) -> io::Result<Self> {
-        let ballast = Self { path: directory.join("ballast") };
+        let ballast = Self { path: directory.join(NAME) };
         let mut file = File::create(&ballast.path)?;
         for size in BLOCKS {
             fill(&mut file, &vec![0xA5; size])?;
@@ -47,8 +54,12 @@ fn is_full(error: &io::Error) -> bool {
 
 impl Drop for Ballast {
     fn drop(&mut self) {
-        // Truncating needs no new block even where unlinking would; the file itself goes with its ground.
-        let _emptied = File::options().write(true).truncate(true).open(&self.path);
-        let _removed = std::fs::remove_file(&self.path);
+        remove(&self.path);
     }
+}
+
+fn remove(path: &Path) {
+    // Truncating needs no new block even where unlinking would; the file itself goes with its ground.
+    let _emptied = File::options().write(true).truncate(true).open(path);
+    let _removed = std::fs::remove_file(path);
 }

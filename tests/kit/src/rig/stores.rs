@@ -21,7 +21,7 @@ pub fn in_tree() -> Vec<Box<dyn Rig>> {
         Box::new(overlay(Native)),
         Box::new(overlay(Btrfs)),
         Box::new(overlay(Tmpfs)),
-        Box::new(PathRig::new(Arc::new(BtrfsStore), Btrfs)),
+        Box::new(PathRig::new(Arc::new(BtrfsStore), Btrfs).with_companion(Arc::new(DirStore::new()))),
         Box::new(reference("independent", ReferenceOptions::independent())),
         Box::new(reference("independent-in-home", ReferenceOptions::independent().in_home())),
         Box::new(reference("freezing", ReferenceOptions::freezing().in_home())),

@@ -15,12 +15,14 @@ mod intents;
 mod rows;
 mod schema;
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 
@@ -211,6 +213,7 @@ pub(super) fn set_aside(path: &Path) -> Result<PathBuf> {
 
 fn open_writable(state: &Path, path: &Path) -> Result<Connection> {
     std::fs::create_dir_all(state).or_err(|| format!("cannot make the directory `{}`", state.display()))?;
+    write_in_place(state);
     let connection = Connection::open(path).map_err(|e| explain(e, "open"))?;
     // SQLite opens what it may only read without a word.
     if connection.is_readonly(MAIN_DB).map_err(|e| explain(e, "open"))? {
@@ -219,6 +222,23 @@ fn open_writable(state: &Path, path: &Path) -> Result<Connection> {
     configure(&connection).map_err(|e| explain(e, "open"))?;
     schema::install(&connection)?;
     Ok(connection)
+}
+
+/// Keeps btrfs from copying on write what SQLite maps into memory.
+///
+/// On a full btrfs a write to such a page has nowhere to go, and the kernel kills the process (`SIGBUS`) instead of
+/// answering `ENOSPC`. New files inherit the flag from their directory. Where it cannot be set, everything still works
+/// until the disk is full.
+fn write_in_place(state: &Path) {
+    let Ok(directory) = std::fs::File::open(state) else { return };
+    if !keiki_sys::btrfs::is_btrfs(directory.as_fd()).unwrap_or(false) {
+        return;
+    }
+    if let Ok(flags) = ioctl_getflags(&directory)
+        && !flags.contains(IFlags::NOCOW)
+    {
+        let _best_effort = ioctl_setflags(&directory, flags | IFlags::NOCOW);
+    }
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {

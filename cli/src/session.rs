@@ -1,6 +1,7 @@
 //! One run of the command: its user interface, its directories, and the runtime, which is opened when a verb needs it.
 
 use std::cell::OnceCell;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,11 +52,6 @@ impl Session {
         &self.ui
     }
 
-    /// Returns the directories of the caller.
-    pub(crate) fn surroundings(&self) -> Surroundings {
-        self.surroundings
-    }
-
     /// Returns the runtime; opening it heals what dead processes left.
     pub(crate) fn runtime(&self) -> Result<&Runtime> {
         if let Some(runtime) = self.runtime.get() {
@@ -66,7 +62,8 @@ impl Session {
             state: self.surroundings.state()?,
             run: self.surroundings.run()?,
             monitor: self.surroundings.monitor(),
-        })?;
+        })?
+        .with_ephemeral_cleanup(cleanup());
         Ok(self.runtime.get_or_init(|| runtime))
     }
 
@@ -133,6 +130,13 @@ impl Session {
         }
         canonical(&path)
     }
+}
+
+/// Returns the command that removes an ephemeral container which stopped in the background.
+fn cleanup() -> Vec<OsString> {
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("keiki"));
+    let words = ["destroy", "--quiet", "--with-snapshots"].map(OsString::from);
+    std::iter::once(program.into_os_string()).chain(words).collect()
 }
 
 fn canonical(path: &Path) -> Result<PathBuf> {

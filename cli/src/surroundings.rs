@@ -6,7 +6,6 @@
 //! | containers (`--lxcpath`) | `/var/lib/lxc` | `$XDG_DATA_HOME/lxc` |
 //! | catalogue (`KEIKI_STATE`) | `/var/lib/keiki` | `$XDG_DATA_HOME/keiki` |
 //! | what runs (`KEIKI_RUN`) | `/run/keiki` | `$XDG_RUNTIME_DIR/keiki` |
-//! | default configuration | `/etc/lxc/default.conf` | `$XDG_CONFIG_HOME/lxc/default.conf` |
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -63,17 +62,6 @@ impl Surroundings {
                 .unwrap_or_else(|| PathBuf::from(format!("/run/user/{uid}")))
                 .join("keiki")),
         }
-    }
-
-    /// Returns the configuration that new containers begin with, if there is one.
-    pub(crate) fn default_config(self) -> Option<PathBuf> {
-        let path = match self.caller {
-            Caller::Root => PathBuf::from("/etc/lxc/default.conf"),
-            Caller::User(_) => variable("XDG_CONFIG_HOME")
-                .or_else(|| variable("HOME").map(|home| home.join(".config")))?
-                .join("lxc/default.conf"),
-        };
-        path.exists().then_some(path)
     }
 
     /// Returns the monitor program: what `KEIKI_MONITOR` says, else beside this program, else where packages put it.

@@ -92,7 +92,7 @@ impl Ui {
         let message = without_numbers(&error.full_message());
         let mut text = format!("{} {message}\n", self.err.paint(Style::Error, "error:"));
         for (key, value) in error.context() {
-            text.push_str(&format!("  {key}: {value}\n"));
+            text.push_str(&format!("  {key}: {}\n", without_numbers(value)));
         }
         for hint in shortened(error.hints()) {
             text.push_str(&format!("{} {hint}\n", self.err.paint(Style::Hint, "hint:")));

@@ -78,7 +78,7 @@ pub(crate) struct Create {
     /// What puts the first content into it: busybox, local or none
     #[arg(short, long, value_name = "TEMPLATE")]
     pub(crate) template: String,
-    /// Configuration to begin with [default: /etc/lxc/default.conf where it exists]
+    /// Configuration whose lines stand behind the defaults and win over them
     #[arg(short = 'f', long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Options of the template

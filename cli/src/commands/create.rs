@@ -4,7 +4,9 @@ use std::path::Path;
 
 use keiki_config::ContainerConfig;
 use keiki_core::engine::{CreateContainer, Fill};
+use keiki_core::name::ContainerName;
 use keiki_core::{Error, Result};
+use keiki_runtime::default_config;
 
 use super::outcome::described;
 use crate::args;
@@ -21,11 +23,12 @@ pub(crate) fn run(session: &Session, args: &args::Create) -> Result<Exit> {
 }
 
 fn create(session: &Session, args: &args::Create, mut template: Template) -> Result<Exit> {
+    let key = session.new_container(&args.name)?;
     let request = CreateContainer {
-        key: session.new_container(&args.name)?,
         store: args.store.choice()?,
         options: args.store.properties(),
-        config: config(session, args, &template)?,
+        config: config(args, &key.name, &template)?,
+        key,
         fill: template.fill.as_mut().map(|fill| fill.as_mut() as &mut dyn Fill),
     };
     let outcome = session.runtime()?.engine().create(&session.context()?, request)?;
@@ -33,11 +36,12 @@ fn create(session: &Session, args: &args::Create, mut template: Template) -> Res
     Ok(Exit::DONE)
 }
 
-/// Returns what the container begins with: the template's lines, and behind them the user's, which win.
-fn config(session: &Session, args: &args::Create, template: &Template) -> Result<Vec<u8>> {
-    let mut config = template.config.as_bytes().to_vec();
-    if let Some(path) = args.config.clone().or_else(|| session.surroundings().default_config()) {
-        config.extend(read(&path)?);
+/// Returns what the container begins with: our defaults, the template's lines, and behind them the user's, which win.
+fn config(args: &args::Create, name: &ContainerName, template: &Template) -> Result<Vec<u8>> {
+    let mut config = default_config(name);
+    config.extend(template.config.as_bytes());
+    if let Some(path) = &args.config {
+        config.extend(read(path)?);
     }
     Ok(config)
 }

@@ -12,7 +12,9 @@ fn a_container_starts_runs_commands_and_stops_on_every_store() {
     for store in STORES {
         let bed = Bed::new();
         bed.base(store);
-        assert_eq!(bed.line("start base").ok(), "started base (pid N)\n", "{store}");
+        let started = bed.line("start base");
+        assert_eq!(started.stderr, "", "the defaults need no warning");
+        assert_eq!(started.ok(), "started base (pid N)\n", "{store}");
         assert!(bed.line("ls --format csv -c name,state").ok().contains("base,RUNNING"), "{store}");
         assert_eq!(bed.line("exec base -- hostname").ok(), "base\n", "{store}");
         assert_eq!(bed.keiki(["exec", "base", "--", "sh", "-c", "echo oops >&2; exit 42"]).code, 42);
@@ -77,6 +79,24 @@ fn run_is_a_whole_life_in_the_foreground() {
 }
 
 #[test]
+fn an_ephemeral_clone_goes_when_it_stops() {
+    need_host!();
+    let bed = Bed::new();
+    bed.base("dir");
+    for line in ["clone --ephemeral base gone", "clone --tmpfs base gone"] {
+        bed.line(line).ok();
+        bed.line("start gone").ok();
+        bed.line("stop --kill gone").ok();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while bed.names() != "base\n" {
+            assert!(std::time::Instant::now() < deadline, "{line}: {}", bed.names());
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+    bed.assert_clean();
+}
+
+#[test]
 fn what_runs_is_not_started_again_destroyed_or_renamed() {
     need_host!();
     let bed = Bed::new();
@@ -97,7 +117,14 @@ fn a_parent_is_never_started_while_others_need_it() {
     let bed = Bed::new();
     bed.base("dir");
     bed.line("clone --snapshot base web1").ok();
-    insta::assert_snapshot!(bed.line("start base"), @"");
+    insta::assert_snapshot!(bed.line("start base"), @r"
+    --- stderr
+    error: cannot start `base`: its data is needed by web1
+      dependents: web1
+    hint: `keiki flatten web1` gives `web1` data of its own
+    hint: `keiki clone base NEW` makes another container to work in
+    --- exit 5
+    ");
 }
 
 #[test]
@@ -105,9 +132,31 @@ fn what_does_not_run_cannot_be_used() {
     need_host!();
     let bed = Bed::new();
     bed.base("dir");
-    insta::assert_snapshot!(bed.line("exec base -- true"), @"");
-    insta::assert_snapshot!(bed.line("stop base"), @"");
-    insta::assert_snapshot!(bed.line("wait base --state running --timeout 0"), @"");
-    insta::assert_snapshot!(bed.line("wait base --state flying"), @"");
-    insta::assert_snapshot!(bed.line("start nobody"), @"");
+    insta::assert_snapshot!(bed.line("exec base -- true"), @r"
+    --- stderr
+    error: container `base` does not run
+    hint: start it: `keiki start base`
+    --- exit 2
+    ");
+    insta::assert_snapshot!(bed.line("stop base"), @r"
+    stopped base
+    --- exit 0
+    ");
+    insta::assert_snapshot!(bed.line("wait base --state running --timeout 0"), @r"
+    --- stderr
+    error: container `base` is still STOPPED
+    --- exit 6
+    ");
+    insta::assert_snapshot!(bed.line("wait base --state flying"), @r"
+    --- stderr
+    error: `flying` is not a state of a container
+    hint: states: STOPPED, STARTING, RUNNING, STOPPING, ABORTING, FREEZING, FROZEN, THAWED
+    --- exit 2
+    ");
+    insta::assert_snapshot!(bed.line("start nobody"), @r"
+    --- stderr
+    error: there is no container `nobody` in `$BED/lxc`
+    hint: `keiki ls` shows what there is; `-P` chooses another lxcpath
+    --- exit 3
+    ");
 }

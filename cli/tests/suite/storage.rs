@@ -29,10 +29,37 @@ fn destroying_an_origin_is_refused_and_names_everyone_and_the_remedies() {
     let bed = Bed::new();
     bed.base("dir");
     bed.line("clone --snapshot base web1 web2").ok();
-    insta::assert_snapshot!(bed.line("destroy base"), @"");
-    insta::assert_snapshot!(bed.line("destroy --dry-run base"), @"");
-    insta::assert_snapshot!(bed.line("destroy --dry-run --with-dependents base"), @"");
-    insta::assert_snapshot!(bed.line("destroy --dry-run --with-dependents --format csv base"), @"");
+    insta::assert_snapshot!(bed.line("destroy base"), @r"
+    --- stderr
+    error: cannot destroy `base`: its data is needed by web1, web2
+      dependents: web1, web2
+    hint: `keiki flatten web1` gives `web1` data of its own
+    hint: `keiki flatten web2` gives `web2` data of its own
+    hint: `keiki destroy --with-dependents base` destroys all of them
+    --- exit 5
+    ");
+    insta::assert_snapshot!(bed.line("destroy --dry-run base"), @r"
+    --- stderr
+    error: cannot destroy `base`: its data is needed by web1, web2
+      dependents: web1, web2
+    hint: `keiki flatten web1` gives `web1` data of its own
+    hint: `keiki flatten web2` gives `web2` data of its own
+    hint: `keiki destroy --with-dependents base` destroys all of them
+    --- exit 5
+    ");
+    insta::assert_snapshot!(bed.line("destroy --dry-run --with-dependents base"), @r"
+    would destroy container `web1`, which depends on it
+    would destroy container `web2`, which depends on it
+    would destroy container `base`
+    --- exit 0
+    ");
+    insta::assert_snapshot!(bed.line("destroy --dry-run --with-dependents --format csv base"), @r"
+    name,kind,action,cause,container
+    web1,container,destroy,dependent,web1
+    web2,container,destroy,dependent,web2
+    base,container,destroy,named,base
+    --- exit 0
+    ");
     assert_eq!(bed.names(), "base\nweb1\nweb2\n");
 }
 
@@ -43,7 +70,17 @@ fn destroying_goes_on_after_a_refusal_and_exits_with_the_first_code() {
     bed.base("dir");
     bed.line("clone --copy base a").ok();
     bed.line("clone --snapshot base b").ok();
-    insta::assert_snapshot!(bed.line("destroy base nobody a"), @"");
+    insta::assert_snapshot!(bed.line("destroy base nobody a"), @r"
+    destroyed a
+    --- stderr
+    error: cannot destroy `base`: its data is needed by b
+      dependents: b
+    hint: `keiki flatten b` gives `b` data of its own
+    hint: `keiki destroy --with-dependents base` destroys all of them
+    error: there is no container `nobody` in `$BED/lxc`
+    hint: `keiki ls` shows what there is; `-P` chooses another lxcpath
+    --- exit 5
+    ");
     assert_eq!(bed.names(), "b\nbase\n");
 }
 
@@ -53,8 +90,18 @@ fn a_container_with_snapshots_is_kept_until_they_are_named() {
     let bed = Bed::new();
     bed.base("overlay");
     bed.line("snapshot create base --name monday").ok();
-    insta::assert_snapshot!(bed.line("destroy base"), @"");
-    insta::assert_snapshot!(bed.line("destroy --with-snapshots base"), @"");
+    insta::assert_snapshot!(bed.line("destroy base"), @r"
+    --- stderr
+    error: cannot destroy `base`: it has snapshots: base@monday
+      dependents: base@monday
+    hint: `keiki destroy --with-snapshots base` destroys its snapshots too
+    --- exit 5
+    ");
+    insta::assert_snapshot!(bed.line("destroy --with-snapshots base"), @r"
+    destroyed base
+    destroyed base@monday
+    --- exit 0
+    ");
     bed.assert_clean();
 }
 
@@ -63,8 +110,14 @@ fn a_clone_without_a_flag_says_by_which_means_it_was_made() {
     need_host!();
     let bed = Bed::new();
     bed.base("dir");
-    insta::assert_snapshot!(bed.line("clone base shared"), @"");
-    insta::assert_snapshot!(bed.line("clone --copy base copied"), @"");
+    insta::assert_snapshot!(bed.line("clone base shared"), @r"
+    cloned shared from base (overlay, shares data, no data copied)
+    --- exit 0
+    ");
+    insta::assert_snapshot!(bed.line("clone --copy base copied"), @r"
+    cloned copied from base (dir, independent copy, data copied)
+    --- exit 0
+    ");
     assert!(bed.line("ls --format csv -c name,origin copied").ok().contains("copied,base"));
 }
 
@@ -104,9 +157,25 @@ fn snapshots_are_named_commented_and_destroyed_one_by_one() {
     bed.line("snapshot create base").ok();
     bed.line("snapshot create base").ok();
     bed.keiki(["snapshot", "comment", "base", "snap1", "a, \"b\""]).ok();
-    insta::assert_snapshot!(bed.line("snapshot list base"), @"");
-    insta::assert_snapshot!(bed.line("snapshot list base --format csv"), @"");
-    insta::assert_snapshot!(bed.line("snapshot destroy base snap0 snap7"), @"");
+    insta::assert_snapshot!(bed.line("snapshot list base"), @r#"
+    NAME   CREATED               STORE  DEPENDENTS  COMMENT
+    snap0  TIME  dir    -           -
+    snap1  TIME  dir    -           a, "b"
+    --- exit 0
+    "#);
+    insta::assert_snapshot!(bed.line("snapshot list base --format csv"), @r#"
+    name,created,comment,dependents,store,source
+    snap0,TIME,,,dir,dir:$BED/lxc/base/snaps/snap0/rootfs
+    snap1,TIME,"a, ""b""",,dir,dir:$BED/lxc/base/snaps/snap1/rootfs
+    --- exit 0
+    "#);
+    insta::assert_snapshot!(bed.line("snapshot destroy base snap0 snap7"), @r"
+    destroyed base@snap0
+    --- stderr
+    error: container `base` has no snapshot `snap7`
+    hint: `keiki snapshot list base` shows what there is
+    --- exit 3
+    ");
     assert!(!bed.line("snapshot list base").ok().contains("snap0"));
 }
 

@@ -145,14 +145,14 @@ fn an_unknown_store_names_the_known_ones() {
     let bed = Bed::new();
     insta::assert_snapshot!(bed.line("create x --template busybox --bdev dri"), @r"
     --- stderr
-    error: there is no template `busybox`
-    hint: templates: busybox, local
+    error: there is no store `dri` in this build of keiki
+    hint: stores here: dir, btrfs, overlay; `keiki stores` shows what each can do
     --- exit 2
     ");
     insta::assert_snapshot!(bed.line("create x --template busybox --bdev dir,,overlay"), @r"
     --- stderr
-    error: there is no template `busybox`
-    hint: templates: busybox, local
+    error: `dir,,overlay` is not a list of stores
+    hint: write `dir`, `btrfs,dir` or `best`
     --- exit 2
     ");
 }
@@ -188,8 +188,8 @@ fn a_misspelt_failpoint_is_refused() {
     command.args(["create", "x", "--template", "busybox", "-P", "lxc"]);
     insta::assert_snapshot!(bed.run(command), @r"
     --- stderr
-    error: there is no template `busybox`
-    hint: templates: busybox, local
+    error: `create.rename:explode` is not a failpoint
+    hint: write KEIKI_FAILPOINT=STEP:kill, STEP:error or STEP:enospc
     --- exit 2
     ");
 }

@@ -81,6 +81,12 @@ impl Context {
         self
     }
 
+    /// Returns the same context without its deadline: for what must be finished once it has been decided.
+    #[must_use]
+    pub fn without_deadline(&self) -> Self {
+        Self { observer: self.observer.clone(), deadline: None }
+    }
+
     /// Returns the deadline, if there is one.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {

@@ -5,6 +5,7 @@
 //! rules about it cannot be decided otherwise. It needs no intent: marks without rows are replaced by the next try.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 
 use super::catalogue::journal as rows;
 use super::catalogue::{ContainerRow, PlacedRole, VolumeRow};
@@ -191,6 +192,11 @@ impl Engine {
 
     /// Adopts the snapshots of a container that are not in the catalogue, and forgets those that are gone.
     fn adopt_snapshots(&self, context: &Context, key: &ContainerKey) -> Result<()> {
+        if self.are_snapshots_known(key)? {
+            return Ok(());
+        }
+        // Looked at again under the lock: whoever makes or destroys a snapshot at this moment writes it down himself.
+        let _held = self.locks.take(context, &[(key, Hold::Exclusive)], "adopt")?;
         let known = self.catalogue.volumes_of(key)?;
         let found = self.discover_snapshots(key)?;
         for row in &known {
@@ -209,6 +215,23 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Returns whether the snapshots in the catalogue are those on disk, by their names.
+    fn are_snapshots_known(&self, key: &ContainerKey) -> Result<bool> {
+        let directory = key.home().join("snaps");
+        let mut known: BTreeSet<OsString> = BTreeSet::new();
+        for row in self.catalogue.volumes_of(key)? {
+            if let NodeRole::Snapshot(name) = row.role {
+                known.insert(name.as_str().into());
+            }
+        }
+        for name in home::entries(&directory)? {
+            if !known.remove(&name) && home::exists(&directory.join(&name).join("config"))? {
+                return Ok(false);
+            }
+        }
+        Ok(known.is_empty())
     }
 
     fn adopt_snapshot(

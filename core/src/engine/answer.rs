@@ -330,6 +330,10 @@ impl Engine {
         let context = Context::default();
         let path = key.home().join("config");
         self.editor.rootfs(config, &path)?;
+        // An unfinished operation would put its own configuration over this one later.
+        if self.catalogue.obstacle().is_none() {
+            self.recover()?;
+        }
         let _held = self.locks.take(&context, &[(key, Hold::Exclusive)], "config")?;
         if !home::exists(&path)? {
             return Err(no_container(key));

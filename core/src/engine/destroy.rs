@@ -119,7 +119,7 @@ impl Engine {
                 Err(failed) => error.with_context("rollback", failed.full_message()),
             });
         }
-        self.reclaim(context, begun, &destroy).map_err(|error| {
+        self.reclaim(&context.without_deadline(), begun, &destroy).map_err(|error| {
             let gone = plan.subjects.join("`, `");
             error
                 .while_doing(format!("`{gone}` is destroyed, but its data is not reclaimed yet"))

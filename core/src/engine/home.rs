@@ -25,6 +25,9 @@ use crate::volume::VolumeId;
 /// The name below an lxcpath that is ours; no container may have it, because it begins with a point.
 pub(super) const OURS: &str = ".keiki";
 
+/// How the names of files begin that will replace others.
+const TEMPORARY: &str = ".keiki-";
+
 /// LXC gives a container's directory to its owner and group.
 const HOME_MODE: u32 = 0o770;
 /// LXC's mode of a config.
@@ -151,7 +154,7 @@ pub(super) fn sync_home(home: &Path) -> Result<()> {
 pub(super) fn replace_file(path: &Path, content: &[u8]) -> Result<()> {
     let shown = || format!("cannot replace `{}`", path.display());
     let parent = path.parent().ok_or_else(|| Error::new(ErrorKind::Internal, shown()))?;
-    let mut temporary = tempfile::Builder::new().prefix(".keiki-").tempfile_in(parent).or_err(shown)?;
+    let mut temporary = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(parent).or_err(shown)?;
     temporary.write_all(content).or_err(shown)?;
     keep_owner(path, temporary.as_file()).or_err(shown)?;
     temporary.as_file().sync_all().or_err(shown)?;
@@ -184,6 +187,23 @@ pub(super) fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Ok(None),
         Err(error) => Err(error).or_err(|| format!("cannot read `{}`", path.display())),
     }
+}
+
+/// Removes what a killed [`replace_file`] left in a home.
+pub(super) fn sweep(home: &Path) -> Result<()> {
+    let shown = || format!("cannot sweep `{}`", home.display());
+    let read = match std::fs::read_dir(home) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.or_err(shown)?,
+    };
+    for entry in read {
+        let entry = entry.or_err(shown)?;
+        let is_ours = entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes());
+        if is_ours && entry.file_type().or_err(shown)?.is_file() {
+            remove_file(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes a file; success when it is not there.

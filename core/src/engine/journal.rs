@@ -6,7 +6,7 @@ use super::catalogue::journal as rows;
 use super::intent::Intent;
 use super::locks::Held;
 use super::request::ContainerKey;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::volume::VolumeId;
 
 /// An intent that this process carries out. Dropping it leaves the intent for recovery: the lock is free then, and a
@@ -58,4 +58,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// Says of an error behind the commit point that the operation stands nevertheless.
+pub(super) fn unfinished(error: Error) -> Error {
+    error
+        .while_doing("it is done, but not all of it is written down yet")
+        .with_hint("the next keiki command goes on with it, or `keiki check --repair` does so now")
 }

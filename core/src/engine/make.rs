@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use super::catalogue::journal as rows;
 use super::catalogue::{ContainerRow, PlacedRole, VolumeRow};
 use super::intent::{Freeze, Intent, Made, Make};
-use super::journal::Begun;
+use super::journal::{Begun, unfinished};
 use super::request::ContainerKey;
 use super::{Engine, home};
 use crate::context::Context;
@@ -115,7 +115,7 @@ impl Engine {
         if let Err(error) = made.and_then(|()| self.publish(context, &make)) {
             return Err(self.take_back(begun, &make, error));
         }
-        self.complete(context, begun, &make)
+        self.complete(&context.without_deadline(), begun, &make).map_err(unfinished)
     }
 
     fn stage(&self, context: &Context, make: &Make) -> Result<()> {
@@ -160,7 +160,10 @@ impl Engine {
                 return Err(error);
             }
         }
-        let parents: BTreeSet<&Path> = make.made.iter().filter_map(|made| made.home.parent()).collect();
+        let mut parents: BTreeSet<&Path> = make.made.iter().filter_map(|made| made.home.parent()).collect();
+        // The directory of snapshots may be new itself.
+        let snapshots = make.made.iter().filter(|made| made.snapshot.is_some());
+        parents.extend(snapshots.filter_map(|made| made.home.parent()?.parent()));
         parents.into_iter().try_for_each(home::sync_directory)
     }
 
@@ -203,11 +206,9 @@ impl Engine {
     /// Removes everything that the intent may have made before its commit point.
     fn roll_back(&self, context: &Context, make: &Make) -> Result<()> {
         for made in &make.made {
-            if home::read_mark(&made.home)? == Some(made.volume.id) && home::exists(&made.staging)? {
-                return Err(Error::new(
-                    ErrorKind::Internal,
-                    format!("`{}` is in two places", made.home.display()),
-                ));
+            if home::read_mark(&made.home)? == Some(made.volume.id) {
+                // Published, and then the directory could not be synced: nobody was told, so it comes back.
+                home::move_to_free(&made.home, &made.staging)?;
             }
             let volume = made.staged_volume();
             self.wait(self.store_of(&volume)?.destroy(context, &volume))?;

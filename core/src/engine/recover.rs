@@ -3,10 +3,10 @@
 //! Run when an engine is opened and before every operation. An intent whose lock is taken belongs to a living process and is left
 //! alone. Everything here may be interrupted and repeated; a second recovery finds nothing to do.
 
-use super::Engine;
 use super::catalogue::StoredIntent;
-use super::intent::Intent;
+use super::intent::{Intent, Touched};
 use super::journal::Begun;
+use super::{Engine, home};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::volume::VolumeId;
@@ -45,9 +45,18 @@ impl Engine {
         let Some((begun, stored)) = self.take_over(id)? else { return Ok(Resolved::OwnerLives) };
         let StoredIntent { operation, owner, .. } = &stored;
         let shown = format!("cannot finish or undo a {operation} that {owner} left");
-        self.carry_on(begun, &stored.intent)
-            .map_err(|error| error.while_doing(shown))
-            .map(|()| Resolved::Done)
+        self.carry_on(begun, &stored.intent).map_err(|error| error.while_doing(shown))?;
+        self.sweep(&stored.intent)?;
+        Ok(Resolved::Done)
+    }
+
+    /// Removes files that were to replace others when their writer died.
+    fn sweep(&self, intent: &Intent) -> Result<()> {
+        for key in Touched::by(intent).keys {
+            let _held = self.locks.relations(&Context::default(), &key)?;
+            home::sweep(&key.home())?;
+        }
+        Ok(())
     }
 
     fn carry_on(&self, begun: Begun, intent: &Intent) -> Result<()> {

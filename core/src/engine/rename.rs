@@ -15,7 +15,7 @@ use super::catalogue::Neighbourhood;
 use super::catalogue::journal as rows;
 use super::catalogue::{ContainerRow, VolumeRow};
 use super::intent::{Intent, Rename};
-use super::journal::Begun;
+use super::journal::{Begun, unfinished};
 use super::locks::Hold;
 use super::request::{CloneConfig, ContainerKey, Identity, Payload};
 use super::{Engine, home, relations};
@@ -77,7 +77,7 @@ impl Engine {
             self.finish(begun, |_| Ok(()))?;
             return Err(error);
         }
-        self.complete_rename(context, begun, &rename)
+        self.complete_rename(&context.without_deadline(), begun, &rename).map_err(unfinished)
     }
 
     /// Returns the configuration files that name the home, as they will be.

@@ -12,7 +12,7 @@ use super::ancestry::Ancestry;
 use super::catalogue::journal as rows;
 use super::catalogue::{PlacedRole, VolumeRow};
 use super::intent::{Afterwards, Commit, Intent, Replace};
-use super::journal::Begun;
+use super::journal::{Begun, unfinished};
 use super::request::ContainerKey;
 use super::{Engine, home};
 use crate::context::Context;
@@ -92,7 +92,7 @@ impl Engine {
             self.build(context, &replace, &built, build).and_then(|()| self.commit(context, &replace));
         match ready {
             Ok(()) => {
-                self.complete_replace(context, begun, &replace)?;
+                self.complete_replace(&context.without_deadline(), begun, &replace).map_err(unfinished)?;
                 Ok(replace.new)
             }
             Err(error) => Err(match self.abandon(&replace).and_then(|()| self.finish(begun, |_| Ok(()))) {

@@ -1,8 +1,11 @@
 //! Every operation is failed at every one of its steps, once with a free way back and once as if the process had died
 //! there. Whatever happens, the world is as it was or as it should be, and nothing is left behind.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use keiki_core::Result;
-use keiki_core::context::Context;
+use keiki_core::context::{Context, Observer, Progress};
 use keiki_core::engine::{CloneMode, ContainerKey, DestroyScope, Engine, RestoreTarget};
 use keiki_core::name::{ContainerName, SnapshotName};
 
@@ -237,4 +240,52 @@ fn an_error_at_any_step_leaves_the_world_before_or_after_in_real_stores() {
 #[test]
 fn a_death_at_any_step_leaves_the_world_before_or_after_in_real_stores() {
     break_everywhere(&Profile::real(), Blow::ForEver);
+}
+
+/// Lets the deadline pass while the last step before the commit point is under way.
+struct Dawdler;
+
+impl Observer for Dawdler {
+    fn step(&self, name: &str) -> Result<()> {
+        if name == "create.publish" {
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        Ok(())
+    }
+
+    fn progress(&self, _progress: Progress) {}
+}
+
+#[test]
+fn a_deadline_that_passes_behind_the_commit_point_does_not_tear_the_operation_apart() {
+    let rig = Rig::new(&Profile::references()[1]);
+    let engine = rig.engine();
+    let soon = Instant::now() + Duration::from_millis(250);
+    let context = Context::new(Arc::new(Dawdler)).with_deadline(soon);
+    engine.create(&context, rig.create_request("a")).unwrap();
+    assert!(Instant::now() > soon);
+    assert!(engine.container(&rig.key("a")).unwrap().adopted);
+    assert_clean(&rig, &engine, "deadline");
+}
+
+#[test]
+fn a_death_behind_the_commit_point_is_told_as_done_and_its_half_written_files_go() {
+    for profile in Profile::all() {
+        let rig = Rig::new(&profile);
+        let engine = rig.engine();
+        one(&rig, &engine);
+        let listening = Saboteur::listening();
+        engine.snapshot(&listening.context(), &rig.snapshot_request("a")).unwrap();
+        let steps = listening.steps();
+        let last = steps.iter().rposition(|step| step == "snapshot.record").unwrap();
+        let killer = Saboteur::striking(last, Blow::ForEver).context();
+        let error = engine.snapshot(&killer, &rig.snapshot_request("a")).unwrap_err();
+        assert!(error.full_message().contains("it is done"), "{}: {error:?}", profile.name);
+        std::fs::write(rig.lxcpath().join("a/.keiki-half"), "half").unwrap();
+        drop(engine);
+        let engine = rig.engine();
+        assert_eq!(engine.snapshots(&rig.key("a")).unwrap().len(), 2, "{}", profile.name);
+        assert!(!rig.exists("a/.keiki-half"), "{}", profile.name);
+        assert_clean(&rig, &engine, profile.name);
+    }
 }

@@ -27,4 +27,5 @@ mod opening;
 mod racing;
 mod renaming;
 mod restoring;
+mod scaling;
 mod snapshots;

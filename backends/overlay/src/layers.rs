@@ -75,6 +75,18 @@ impl Layers {
         .with_hint("clone within its own store: leave `--bdev` out, or copy: `keiki clone --copy`"))
     }
 
+    /// Returns how many volumes it stands upon. A created volume at the bottom has two layers but is one volume.
+    pub(crate) fn depth(&self) -> usize {
+        let count = self.lowers.len();
+        let (above, bottom) = match self.lowers.as_slice() {
+            [.., above, bottom] => (above, bottom),
+            [bottom] => (&self.upper, bottom),
+            [] => return 0,
+        };
+        let pair = Self { lowers: vec![bottom.clone()], upper: above.clone() };
+        if pair.own_base().is_some() { count - 1 } else { count }
+    }
+
     /// Returns the kernel's scratch directory beside the upper layer: `delta-x` has `work-x`, LXC's old `delta0` has
     /// `olwork`, and every other name has LXC's `work`.
     pub(crate) fn work(&self) -> PathBuf {

@@ -13,7 +13,8 @@ pub(crate) const KIND: &str = "overlay";
 /// Stores whose volumes are plain directories at an absolute path, so that a layer can be put upon them.
 pub(crate) const DIRECTORIES: [&str; 2] = ["dir", "btrfs"];
 
-/// Layers below an upper one. The kernel takes 500; far below that, looking a name up costs more than a copy.
+/// The longest chain of volumes that stand upon each other. The kernel takes 500 layers; far below that, looking a name
+/// up costs more than a copy.
 pub(crate) const DEPTH_MAX: usize = 64;
 
 /// The only option: where changes go.
@@ -65,8 +66,9 @@ impl Writes {
 pub(crate) fn place(placement: &Placement, origin: Option<&Volume>) -> Result<VolumeSource> {
     Writes::parse(&placement.options)?;
     let layers = Layers::new(lowers(placement, origin)?, upper(placement))?;
-    if layers.lowers.len() > DEPTH_MAX {
-        return Err(too_deep(layers.lowers.len(), placement));
+    let depth = layers.depth();
+    if depth > DEPTH_MAX {
+        return Err(too_deep(depth, placement));
     }
     VolumeSource::new(StoreKind::new(KIND), layers.to_string())
 }
@@ -75,7 +77,7 @@ fn too_deep(depth: usize, placement: &Placement) -> Error {
     let name = &placement.container;
     Error::new(
         ErrorKind::LimitExceeded,
-        format!("`{name}` would stand upon {depth} layers, more than the overlay store takes ({DEPTH_MAX})"),
+        format!("`{name}` would stand upon {depth} volumes, more than the overlay store takes ({DEPTH_MAX})"),
     )
     .with_hint("make the origin independent first: `keiki flatten`")
     .with_hint("or clone it by copying: `keiki clone --copy`")
@@ -161,14 +163,18 @@ mod tests {
     }
 
     #[test]
-    fn sixty_four_layers_are_placed_and_sixty_five_refused_with_a_remedy() {
+    fn sixty_four_volumes_are_stood_upon_and_sixty_five_refused_with_a_remedy() {
         let head = placement("/p/web1", VolumeRole::Head);
-        let origin = |lowers: usize| {
-            let stack: Vec<_> = (0..lowers).map(|n| format!("/l/{n}")).collect();
-            format!("overlay:{}:/l/upper", stack.join(":"))
+        let chain = |clones: usize, bottom: &str| {
+            let stack: Vec<_> = (0..clones).map(|n| format!("/p/c{n}/overlay/delta")).collect();
+            format!("overlay:{}:{bottom}:/p/top/overlay/delta", stack.join(":"))
         };
-        assert!(placed(&head, Some(&origin(DEPTH_MAX - 1))).is_ok());
-        let error = placed(&head, Some(&origin(DEPTH_MAX))).unwrap_err();
+        // The origin itself and what is at the bottom count too; the bottom of a created volume is its own base.
+        for bottom in ["/p/d/rootfs", "/p/o/overlay/delta:/p/o/rootfs"] {
+            assert!(placed(&head, Some(&chain(DEPTH_MAX - 2, bottom))).is_ok(), "{bottom}");
+            assert!(placed(&head, Some(&chain(DEPTH_MAX - 1, bottom))).is_err(), "{bottom}");
+        }
+        let error = placed(&head, Some(&chain(DEPTH_MAX, "/p/d/rootfs"))).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::LimitExceeded);
         assert!(error.hints().iter().any(|hint| hint.contains("keiki flatten")), "{error:?}");
     }

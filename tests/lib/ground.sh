@@ -53,10 +53,11 @@ debian_mirror() {
     echo "${found:-http://deb.debian.org/debian}"
 }
 
-# Prints what must not change: mounts, loop devices, cgroups of containers, runtime directories.
+# Prints what must not change: mounts, loop devices, cgroups of containers, runtime directories. `lxc.pivot` is where LXC's own
+# monitors go to die; LXC leaves it, we never make it.
 host_state() {
     awk '{ print "mount", $5 }' /proc/self/mountinfo
     losetup -n -O NAME,BACK-FILE 2>/dev/null | sed 's/^/loop /'
-    find /sys/fs/cgroup -maxdepth 3 -name 'lxc.*' -o -maxdepth 3 -name 'keiki*' 2>/dev/null | sort | sed 's/^/cgroup /'
-    find /run/keiki -mindepth 2 -maxdepth 2 2>/dev/null | sort | sed 's/^/run /'
+    find /sys/fs/cgroup -maxdepth 3 \( -name 'lxc.*' -o -name 'keiki*' \) ! -name lxc.pivot 2>/dev/null | sort | sed 's/^/cgroup /'
+    [ ! -d /run/keiki ] || find /run/keiki -mindepth 2 -maxdepth 2 | sort | sed 's/^/run /'
 }

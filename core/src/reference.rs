@@ -32,7 +32,7 @@ use crate::store::{
     BackingStore, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence, Quota, Rename, Resize,
     Snapshots, Usage,
 };
-use crate::volume::{Placement, StoreKind, Volume, VolumeRole, VolumeSource};
+use crate::volume::{Placement, StoreKind, Volume, VolumeId, VolumeRole, VolumeSource};
 
 pub use disk::{Fault, Moment, ReferenceDisk, TreeContent, Verb};
 
@@ -307,8 +307,8 @@ impl BackingStore for ReferenceStore {
         self.disk.list(&self.options.kind, self.options.capabilities.residence, &pool.path)
     }
 
-    async fn adopt(&self, context: &Context, volume: &Volume) -> Result<()> {
-        self.disk.adopt(context, volume).await?;
+    async fn adopt(&self, context: &Context, volume: &Volume, copied: Option<VolumeId>) -> Result<()> {
+        self.disk.adopt(context, volume, copied).await?;
         self.settle([&volume.source])
     }
 

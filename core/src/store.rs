@@ -140,9 +140,12 @@ pub trait BackingStore: Send + Sync + Debug {
 
     /// Puts our mark on an object that LXC made, so that later verbs accept it. Its content is not touched.
     ///
+    /// `copied` is the mark that the object may carry already: LXC copies trees with all of their attributes, so a copy of
+    /// one of our volumes carries that volume's mark. The caller has seen that volume in its own place.
+    ///
     /// # Errors
-    /// `NotFound`, and `Foreign` when it carries another mark already.
-    async fn adopt(&self, context: &Context, volume: &Volume) -> Result<()>;
+    /// `NotFound`, and `Foreign` when it carries any other mark.
+    async fn adopt(&self, context: &Context, volume: &Volume, copied: Option<VolumeId>) -> Result<()>;
 
     /// Tells how to mount a volume. Block stores activate the device here.
     ///

@@ -14,7 +14,7 @@ use keiki_core::store::{
     BackingStore, CloneJob, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence, Quota, Rename,
     Resize, Snapshots, Usage,
 };
-use keiki_core::volume::{Placement, StoreKind, Volume, VolumeSource};
+use keiki_core::volume::{Placement, StoreKind, Volume, VolumeId, VolumeSource};
 use keiki_core::{Result, ResultExt};
 use keiki_sys::btrfs;
 use rustix::fs::{Mode, OFlags, open};
@@ -92,7 +92,7 @@ impl BackingStore for BtrfsStore {
         Context::default().run(move |_| list::list(&path)).await
     }
 
-    async fn adopt(&self, context: &Context, volume: &Volume) -> Result<()> {
+    async fn adopt(&self, context: &Context, volume: &Volume, _copied: Option<VolumeId>) -> Result<()> {
         let volume = volume.clone();
         context.run(move |context| create::adopt(context, &volume)).await
     }

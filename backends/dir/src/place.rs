@@ -104,6 +104,20 @@ impl Place {
         }
     }
 
+    /// Opens the directory in place, whoever made it.
+    ///
+    /// # Errors
+    /// `NotFound` when nothing is there, `Foreign` when it is no directory.
+    pub(crate) fn open_any(volume: &Volume) -> Result<OwnedFd> {
+        let absent = || Error::new(ErrorKind::NotFound, format!("`{}` does not exist", volume.source));
+        let place = Self::open(volume)?.ok_or_else(absent)?;
+        match place.look()? {
+            Found::Nothing => Err(absent()),
+            Found::Marked(fd, _) | Found::Unmarked(fd) => Ok(fd),
+            other @ Found::NoDirectory => Err(place.foreign(volume, &other)),
+        }
+    }
+
     /// Returns whether something is aside.
     pub(crate) fn is_aside(&self) -> Result<bool> {
         match statat(&self.parent, &self.aside, AtFlags::SYMLINK_NOFOLLOW) {

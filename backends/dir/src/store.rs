@@ -16,7 +16,7 @@ use keiki_core::store::{
     BackingStore, CloneJob, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence, Quota, Rename,
     Resize, Snapshots, Usage,
 };
-use keiki_core::volume::{Placement, StoreKind, Volume, VolumeSource};
+use keiki_core::volume::{Placement, StoreKind, Volume, VolumeId, VolumeSource};
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
 use keiki_tree::probe;
 use rustix::fs::{Mode, OFlags, fstat, open};
@@ -150,13 +150,14 @@ impl BackingStore for DirStore {
         list::list(pool)
     }
 
-    async fn adopt(&self, context: &Context, volume: &Volume) -> Result<()> {
+    async fn adopt(&self, context: &Context, volume: &Volume, copied: Option<VolumeId>) -> Result<()> {
         let volume = volume.clone();
-        context.run(move |context| adopt::adopt(context, &volume)).await
+        context.run(move |context| adopt::adopt(context, &volume, copied)).await
     }
 
     async fn attach(&self, _context: &Context, volume: &Volume, mode: AttachMode) -> Result<MountPlan> {
-        Place::open_volume(volume)?;
+        // Whoever made it: a container of LXC is started before it is adopted.
+        Place::open_any(volume)?;
         let recipe = MountRecipe::Directory { path: path_of(volume)?.to_owned() };
         Ok(MountPlan { recipe, read_only: mode == AttachMode::ReadOnly })
     }

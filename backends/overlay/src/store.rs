@@ -13,7 +13,7 @@ use keiki_core::store::{
     BackingStore, CloneJob, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence, Quota, Rename,
     Resize, Snapshots, Usage,
 };
-use keiki_core::volume::{Placement, StoreKind, Volume, VolumeSource};
+use keiki_core::volume::{Placement, StoreKind, Volume, VolumeId, VolumeSource};
 use keiki_core::{Error, Result, ResultExt};
 use rustix::fs::statfs;
 
@@ -96,9 +96,9 @@ impl BackingStore for OverlayStore {
         Context::default().run(move |_| list::list(&pool)).await
     }
 
-    async fn adopt(&self, context: &Context, volume: &Volume) -> Result<()> {
+    async fn adopt(&self, context: &Context, volume: &Volume, copied: Option<VolumeId>) -> Result<()> {
         let volume = volume.clone();
-        context.run(move |context| adopt::adopt(context, &volume)).await
+        context.run(move |context| adopt::adopt(context, &volume, copied)).await
     }
 
     async fn attach(&self, context: &Context, volume: &Volume, mode: AttachMode) -> Result<MountPlan> {

@@ -267,16 +267,28 @@ impl Engine {
         let mut volume = Volume::new(VolumeId::generate(), source);
         let store = self.store_of(&volume)?;
         context.step("adopt.volume")?;
-        // One that was ours before its row was lost keeps its identity.
-        if let Presence::Complete(id) = self.wait(store.probe(&volume))?
-            && self.catalogue.volume(id)?.is_none()
-        {
-            volume.id = id;
+        let mut copied = None;
+        if let Presence::Complete(id) = self.wait(store.probe(&volume))? {
+            match self.catalogue.volume(id)? {
+                // One that was ours before its row was lost keeps its identity.
+                None => volume.id = id,
+                Some(row) if self.is_a_copy(&volume, &row)? => copied = Some(id),
+                Some(_) => {}
+            }
         }
-        self.wait(store.adopt(context, &volume)).map_err(|error| {
+        self.wait(store.adopt(context, &volume, copied)).map_err(|error| {
             error.while_doing(format!("cannot take over container `{}` from LXC", key.name))
         })?;
         Ok(volume)
+    }
+
+    /// Returns whether a volume that carries another's mark is a copy that LXC made: the other one is in its own place.
+    fn is_a_copy(&self, volume: &Volume, other: &VolumeRow) -> Result<bool> {
+        if other.volume.source == volume.source {
+            return Ok(false);
+        }
+        let there = self.wait(self.store_of(&other.volume)?.probe(&other.volume))?;
+        Ok(there == Presence::Complete(other.volume.id))
     }
 
     fn edges_of_adopted(

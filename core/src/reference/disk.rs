@@ -269,13 +269,18 @@ impl ReferenceDisk {
         Ok(Destroyed::Removed)
     }
 
-    pub(super) async fn adopt(&self, context: &Context, volume: &Volume) -> Result<()> {
+    pub(super) async fn adopt(
+        &self,
+        context: &Context,
+        volume: &Volume,
+        copied: Option<VolumeId>,
+    ) -> Result<()> {
         let (disk, volume) = (self.clone(), volume.clone());
         let adopt = move |memory: &mut Memory| {
             let missing = || not_found(&volume);
             let number = memory.locate(&volume.source)?.ok_or_else(missing)?;
             let object = memory.objects.get_mut(&number).ok_or_else(missing)?;
-            if object.state != State::Foreign && object.id != volume.id {
+            if object.state != State::Foreign && object.id != volume.id && Some(object.id) != copied {
                 return Err(foreign(&volume));
             }
             (object.id, object.state) = (volume.id, State::Complete);

@@ -101,7 +101,7 @@ fn an_object_that_is_not_ours_is_left_alone() {
         assert_eq!(wait(bench.store.probe(&volume)).unwrap(), Presence::Foreign);
         let pool = Pool { path: bench.home.path().to_owned(), options: Properties::new() };
         assert!(wait(bench.store.list(&pool)).unwrap().is_empty());
-        wait(bench.store.adopt(&bench.cx, &volume)).unwrap();
+        wait(bench.store.adopt(&bench.cx, &volume, None)).unwrap();
         let found = wait(bench.store.list(&pool)).unwrap();
         assert_eq!(found, [Found { id: volume.id, source: volume.source.clone() }]);
         let other = Volume::new(VolumeId::generate(), volume.source.clone());

@@ -99,7 +99,7 @@ fn a_volume_of_another_id_is_neither_overwritten_nor_destroyed() {
     for result in [
         wait(STORE.create(&Context::default(), &other)),
         destroy(&other).map(drop),
-        wait(STORE.adopt(&Context::default(), &other)),
+        wait(STORE.adopt(&Context::default(), &other, None)),
         attach(&other, AttachMode::ReadWrite).map(drop),
     ] {
         assert_eq!(result.unwrap_err().kind(), ErrorKind::Foreign);
@@ -184,8 +184,8 @@ fn containers_of_lxc_are_adopted_where_they_are() {
         let source = VolumeSource::new(STORE.kind(), location).unwrap();
         let volume = Volume::new(VolumeId::generate(), source);
         assert_eq!(probe(&volume), Presence::Foreign);
-        wait(STORE.adopt(&Context::default(), &volume)).unwrap();
-        wait(STORE.adopt(&Context::default(), &volume)).unwrap();
+        wait(STORE.adopt(&Context::default(), &volume, None)).unwrap();
+        wait(STORE.adopt(&Context::default(), &volume, None)).unwrap();
         assert_eq!(probe(&volume), Presence::Complete(volume.id));
         assert!(
             wait(STORE.list(&ground.pool()))
@@ -205,7 +205,10 @@ fn containers_of_lxc_are_adopted_where_they_are() {
         }
     }
     let missing = ground.placed("nothing", VolumeRole::Head, None);
-    assert_eq!(wait(STORE.adopt(&Context::default(), &missing)).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        wait(STORE.adopt(&Context::default(), &missing, None)).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
 }
 
 #[test]

@@ -118,7 +118,7 @@ impl Engine {
             let store = self.store_of(volume)?;
             match self.wait(store.probe(volume))? {
                 Presence::Complete(mark) if mark == volume.id => {}
-                Presence::Foreign => self.wait(store.adopt(context, volume))?,
+                Presence::Foreign => self.wait(store.adopt(context, volume, None))?,
                 Presence::Absent | Presence::Partial | Presence::Complete(_) => {
                     let text = format!("`{}` is not there, or is another volume", volume.source);
                     return Err(Error::new(ErrorKind::NotFound, text));

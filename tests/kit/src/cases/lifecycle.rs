@@ -180,17 +180,17 @@ fn ids(volumes: &[Volume]) -> Vec<VolumeId> {
 fn adopt_marks_and_touches_nothing(bench: &Bench<'_>) -> Verdict {
     let volume = bench.place("a", None)?;
     let Some(foreign) = Foreign::plant_as_lxc_would(bench, &volume)? else { return Ok(needs_foreign()) };
-    bench.wait(bench.store.adopt(&Context::default(), &volume))?;
+    bench.wait(bench.store.adopt(&Context::default(), &volume, None))?;
     bench.expect(&volume, Presence::Complete(volume.id))?;
     foreign.expect_untouched()?;
-    bench.wait(bench.store.adopt(&Context::default(), &volume))?;
+    bench.wait(bench.store.adopt(&Context::default(), &volume, None))?;
     destroy(bench, &volume, Destroyed::Removed)?;
     Ok(Proof::Works)
 }
 
 fn adopt_refuses_what_carries_another_mark(bench: &Bench<'_>) -> Verdict {
     let (volume, imposter) = two_ids_one_place(bench)?;
-    let error = bench.wait(bench.store.adopt(&Context::default(), &imposter)).err();
+    let error = bench.wait(bench.store.adopt(&Context::default(), &imposter, None)).err();
     claim_eq!(error.map(|e| e.kind()), Some(ErrorKind::Foreign), "adopting another one's volume");
     bench.expect(&volume, Presence::Complete(volume.id))?;
     Ok(Proof::Refused)
@@ -198,7 +198,7 @@ fn adopt_refuses_what_carries_another_mark(bench: &Bench<'_>) -> Verdict {
 
 fn adopt_refuses_what_is_not_there(bench: &Bench<'_>) -> Verdict {
     let volume = bench.place("a", None)?;
-    let error = bench.wait(bench.store.adopt(&Context::default(), &volume)).err();
+    let error = bench.wait(bench.store.adopt(&Context::default(), &volume, None)).err();
     claim_eq!(error.map(|e| e.kind()), Some(ErrorKind::NotFound), "adopting nothing");
     bench.expect(&volume, Presence::Absent)?;
     Ok(Proof::Refused)

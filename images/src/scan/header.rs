@@ -3,11 +3,18 @@
 /// The unit of a tar archive.
 pub(super) const BLOCK: usize = 512;
 
+/// What GNU tar puts in the place of POSIX's magic and version.
+const GNU: &[u8] = b"ustar  \0";
+const POSIX: &[u8] = b"ustar\0";
+
 /// What a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A file, directory or pipe.
-    Plain,
+    File,
+    /// A file of GNU's old format with a map of its regions.
+    Sparse,
+    Directory,
+    Pipe,
     HardLink,
     SymbolicLink,
     Device,
@@ -20,6 +27,14 @@ pub(super) enum Kind {
     Unknown(u8),
 }
 
+/// Which dialect a header is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Old,
+    Posix,
+    Gnu,
+}
+
 /// The fields that a check needs.
 #[derive(Debug, Clone)]
 pub(super) struct Header {
@@ -27,8 +42,7 @@ pub(super) struct Header {
     pub(super) link: Vec<u8>,
     pub(super) size: u64,
     pub(super) kind: Kind,
-    /// Whether blocks of an old GNU sparse map follow.
-    pub(super) continues: bool,
+    pub(super) dialect: Dialect,
 }
 
 /// Returns whether the first bytes of a stream are a tar header.
@@ -42,36 +56,44 @@ impl Header {
         if !has_right_sum(block) {
             return Err("the header's checksum is wrong: the archive is damaged".to_owned());
         }
-        let kind = match block[156] {
-            0 | b'0' | b'7' | b'5' | b'6' | b'S' => Kind::Plain,
-            b'1' => Kind::HardLink,
-            b'2' => Kind::SymbolicLink,
-            b'3' | b'4' => Kind::Device,
-            b'x' => Kind::PaxNext,
-            b'g' => Kind::PaxGlobal,
-            b'L' => Kind::LongName,
-            b'K' => Kind::LongLink,
-            b'V' => Kind::Label,
-            other => Kind::Unknown(other),
+        let dialect = match block {
+            _ if block[257..].starts_with(POSIX) => Dialect::Posix,
+            _ if block[257..].starts_with(GNU) => Dialect::Gnu,
+            _ => Dialect::Old,
         };
-        let size = number(&block[124..136]).ok_or("the header's size is no number")?;
-        // Links, directories and devices have no content, whatever stands there: that is how GNU tar reads it.
-        let has_content = !matches!(block[156], b'1' | b'2' | b'3' | b'4' | b'5' | b'6');
         Ok(Self {
-            name: name_of(block),
+            name: name_of(block, dialect),
             link: text(&block[157..257]).to_vec(),
-            size: if has_content { size } else { 0 },
-            kind,
-            continues: block[156] == b'S' && block[482] != 0,
+            size: number(&block[124..136]).ok_or("the header's size is no number")?,
+            kind: kind_of(block[156]),
+            dialect,
         })
     }
 }
 
+fn kind_of(flag: u8) -> Kind {
+    match flag {
+        0 | b'0' | b'7' => Kind::File,
+        b'S' => Kind::Sparse,
+        b'5' => Kind::Directory,
+        b'6' => Kind::Pipe,
+        b'1' => Kind::HardLink,
+        b'2' => Kind::SymbolicLink,
+        b'3' | b'4' => Kind::Device,
+        b'x' => Kind::PaxNext,
+        b'g' => Kind::PaxGlobal,
+        b'L' => Kind::LongName,
+        b'K' => Kind::LongLink,
+        b'V' => Kind::Label,
+        other => Kind::Unknown(other),
+    }
+}
+
 /// POSIX archives put the front of a long name in a field of its own; GNU's have other things there.
-fn name_of(block: &[u8; BLOCK]) -> Vec<u8> {
+fn name_of(block: &[u8; BLOCK], dialect: Dialect) -> Vec<u8> {
     let name = text(&block[..100]);
     let prefix = text(&block[345..500]);
-    if &block[257..263] == b"ustar\0" && !prefix.is_empty() {
+    if dialect == Dialect::Posix && !prefix.is_empty() {
         return [prefix, b"/", name].concat();
     }
     name.to_vec()
@@ -82,17 +104,24 @@ fn text(field: &[u8]) -> &[u8] {
     &field[..end]
 }
 
-/// Reads octal digits, or GNU's binary form with the highest bit set.
-fn number(field: &[u8]) -> Option<u64> {
-    if field[0] & 0x80 != 0 {
-        let (high, low) = field.split_at(field.len() - 8);
-        let rest_is_zero = high[0] == 0x80 && high[1..].iter().all(|byte| *byte == 0);
-        return rest_is_zero.then(|| low.iter().fold(0, |value, byte| (value << 8) | u64::from(*byte)));
+/// Reads octal digits between blanks, or GNU's binary form with the highest bit set.
+///
+/// Anything else is refused: GNU tar reads `+` and `-` as numbers of base 64 and passes over a zero byte in front.
+pub(super) fn number(field: &[u8]) -> Option<u64> {
+    if field.first().is_some_and(|first| first & 0x80 != 0) {
+        let (first, rest) = field.split_first()?;
+        let add = |value: u64, byte: &u8| value.checked_mul(256)?.checked_add(u64::from(*byte));
+        return (*first == 0x80).then(|| rest.iter().try_fold(0, add)).flatten();
     }
-    let digits = field.trim_ascii_start();
-    let end = digits.iter().position(|byte| matches!(byte, 0 | b' ')).unwrap_or(digits.len());
-    let digits = std::str::from_utf8(&digits[..end]).ok()?;
-    if digits.is_empty() { Some(0) } else { u64::from_str_radix(digits, 8).ok() }
+    if field.iter().all(|byte| *byte == 0) {
+        return Some(0);
+    }
+    let start = field.iter().position(|byte| *byte != b' ')?;
+    let digits = &field[start..];
+    let end = digits.iter().position(|byte| !matches!(byte, b'0'..=b'7')).unwrap_or(digits.len());
+    let (digits, rest) = digits.split_at(end);
+    let is_plain = !digits.is_empty() && rest.iter().all(|byte| matches!(byte, 0 | b' '));
+    is_plain.then(|| digits.iter().fold(0, |value, digit| (value << 3) | u64::from(digit - b'0')))
 }
 
 fn has_right_sum(block: &[u8; BLOCK]) -> bool {
@@ -101,4 +130,40 @@ fn has_right_sum(block: &[u8; BLOCK]) -> bool {
     let byte = |(at, byte): (usize, &u8)| if field.contains(&at) { b' ' } else { *byte };
     let sum: u64 = block.iter().enumerate().map(|pair| u64::from(byte(pair))).sum();
     stated == sum && block.iter().any(|byte| *byte != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_octal_or_binary_and_nothing_else() {
+        for (field, value) in [
+            (&b"00000001000\0"[..], Some(512)),
+            (b"  1000 \0", Some(512)),
+            (b"777777777777", Some((1 << 36) - 1)),
+            (b"\0\0\0\0", Some(0)),
+            (b"\x80\0\0\0\0\0\0\0\0\0\x02\0", Some(512)),
+            (b"\x80\0\0\0\0\0\0\x01", Some(1)),
+            (b"\x80\x01\0\0\0\0\0\0\0\0\0\0", None),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xff", None),
+            (b"+0000001000\0", None),
+            (b"\x001000", None),
+            (b"1000x", None),
+            (b"1000 7", None),
+            (b"    ", None),
+            (b"9", None),
+            (b"", Some(0)),
+        ] {
+            assert_eq!(number(field), value, "{}", field.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn no_block_panics() {
+        for byte in 0..=255 {
+            assert!(!is_header(&[byte; BLOCK]));
+        }
+        assert!(!is_header(b""));
+    }
 }

@@ -5,6 +5,9 @@ pub(super) fn normalize(name: &[u8]) -> Result<Vec<u8>, String> {
     if name.is_empty() {
         return Err("it has no name".to_owned());
     }
+    if name.len() > super::NAME_MAX {
+        return Err("its name is longer than a path can be".to_owned());
+    }
     if name.contains(&0) {
         return Err("its name holds a zero byte".to_owned());
     }

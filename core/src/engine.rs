@@ -35,6 +35,7 @@ mod flatten;
 mod home;
 mod intent;
 mod journal;
+mod kin;
 mod locks;
 mod make;
 mod recover;

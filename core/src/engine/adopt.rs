@@ -6,19 +6,24 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::path::Path;
 
 use super::catalogue::journal as rows;
 use super::catalogue::{ContainerRow, PlacedRole, VolumeRow};
-use super::discover::{Discovered, DiscoveredSnapshot, no_container};
+use super::discover::{
+    Discovered, DiscoveredSnapshot, no_container, owner_of_snapshot, snapshot_as_container,
+};
 use super::intent::Touched;
+use super::kin::own_path;
 use super::locks::Hold;
 use super::request::ContainerKey;
 use super::settle::Known;
 use super::{Engine, home, now, relations};
+use crate::capability::ParentWrite;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lineage::lxc_files::LxcSnapshots;
-use crate::lineage::{Edge, NodeRole};
+use crate::lineage::{Dependency, Edge, EdgeKind, NodeRole};
 use crate::store::Presence;
 use crate::volume::{Volume, VolumeId, VolumeSource};
 
@@ -36,6 +41,7 @@ impl Engine {
         // Parents first: a child's edge needs its parent's row.
         let mut order: Vec<Discovered> = Vec::new();
         while let Some(key) = pending.pop() {
+            let key = owner_of_snapshot(&key).unwrap_or(key);
             if !met.insert(key.clone()) {
                 continue;
             }
@@ -88,11 +94,7 @@ impl Engine {
             Known::Nothing => return Ok(true),
         }
         if let LxcSnapshots::Pairs(children) = relations::read_snapshots(key)? {
-            for child in children {
-                if self.catalogue.container(&child)?.is_none() {
-                    pending.push(child);
-                }
-            }
+            pending.extend(self.catalogue.unknown(&children)?.into_iter().cloned());
         }
         Ok(true)
     }
@@ -244,12 +246,12 @@ impl Engine {
         let Some(source) = found.source.clone() else { return Ok(()) };
         let volume = self.adopt_volume(context, key, source)?;
         home::write_mark(&key.snapshot_home(&found.name), volume.id)?;
-        let parent = match self.catalogue.volumes_of(key)?.into_iter().find(|row| row.role == NodeRole::Head)
-        {
-            Some(head) => head.volume.id,
-            None => return Err(no_container(key)),
-        };
-        let edge = Edge::provenance(volume.id, parent);
+        let head = self.catalogue.volumes_of(key)?.into_iter().find(|row| row.role == NodeRole::Head);
+        let head = head.ok_or_else(|| no_container(key))?.volume.id;
+        let mut candidates = relations::read_rdepends(&snapshot_as_container(key, &found.name)?)?;
+        candidates.push(key.clone());
+        let mut edges = vec![Edge::provenance(volume.id, head)];
+        edges.extend(self.dependency_of(key, &volume, &candidates)?);
         let row = VolumeRow {
             volume,
             container: key.clone(),
@@ -259,7 +261,7 @@ impl Engine {
         };
         self.catalogue.write(|db| {
             rows::put_volume(db, &row)?;
-            rows::put_edge(db, &edge)
+            edges.iter().try_for_each(|edge| rows::put_edge(db, edge))
         })
     }
 
@@ -298,20 +300,44 @@ impl Engine {
         parent: Option<&ContainerKey>,
     ) -> Result<Vec<Edge>> {
         let Some(parent) = parent else { return Ok(Vec::new()) };
-        let rows = self.catalogue.volumes_of(parent)?;
-        // The one whose files it names: the head, or a layer or snapshot of the parent.
-        let uses = |row: &&VolumeRow| {
-            let own: Vec<_> =
-                row.volume.source.paths().filter(|path| path.starts_with(parent.home())).collect();
-            volume.source.paths().any(|path| own.contains(&path))
-        };
-        let Some(row) = rows.iter().find(uses).or_else(|| rows.iter().find(|row| row.role == NodeRole::Head))
-        else {
-            return Ok(Vec::new());
-        };
+        let found = self.dependency_of(key, volume, std::slice::from_ref(parent))?;
+        Ok(found.into_iter().collect())
+    }
+
+    /// Returns the dependency of a volume of LXC upon a volume of one of the candidates.
+    ///
+    /// LXC copies the upper layer of an overlay and shares what lies below it: then the parent must stay where it is,
+    /// but what it writes goes into its own upper layer and does not show.
+    fn dependency_of(
+        &self,
+        key: &ContainerKey,
+        volume: &Volume,
+        candidates: &[ContainerKey],
+    ) -> Result<Option<Edge>> {
         let store = self.store_of(volume)?;
         let capabilities = self.capabilities(store.as_ref(), &key.lxcpath, Some(volume))?;
-        Ok(vec![Edge::of_clone(volume.id, row.volume.id, &capabilities)])
+        let Some(terms) = Dependency::of(&capabilities) else { return Ok(None) };
+        let paths: Vec<&Path> = volume.source.paths().collect();
+        let Some((_, lowers)) = paths.split_last() else { return Ok(None) };
+        let mut rows = Vec::new();
+        for candidate in candidates {
+            rows.extend(self.catalogue.volumes_of(candidate)?);
+        }
+        rows.retain(|row| row.volume.id != volume.id);
+        for lower in lowers {
+            let is_own = |row: &&VolumeRow| own_path(&row.volume.source) == Some(*lower);
+            let is_base = |row: &&VolumeRow| {
+                lower.starts_with(row.container.home())
+                    && row.volume.source.paths().any(|path| path == *lower)
+            };
+            let own = rows.iter().find(is_own).map(|row| (row, terms.write));
+            let base = || rows.iter().find(is_base).map(|row| (row, ParentWrite::Free));
+            if let Some((row, write)) = own.or_else(base) {
+                let kind = EdgeKind::Dependency(Dependency { write, ..terms });
+                return Ok(Some(Edge { child: volume.id, parent: row.volume.id, kind }));
+            }
+        }
+        Ok(None)
     }
 }
 

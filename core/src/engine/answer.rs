@@ -213,7 +213,10 @@ impl Engine {
     }
 
     /// Decides whether a container may be started, and keeps others from changing it until the permit is dropped.
-    /// Writes nothing.
+    ///
+    /// # Behavior
+    /// Writes nothing, with one exception: a container of LXC is adopted before its first start, because stores mount
+    /// only what carries their mark.
     ///
     /// # Errors
     /// [`ErrorKind::HasDependents`] while others would see its writes; [`ErrorKind::NotFound`]; [`ErrorKind::Busy`].
@@ -221,6 +224,7 @@ impl Engine {
         let context = Context::default();
         if self.catalogue.obstacle().is_none() {
             self.recover()?;
+            self.adopt_to_start(&context, key)?;
         }
         let held = self.locks.take(&context, &[(key, Hold::Exclusive)], "start")?;
         if !home::exists(&key.home())? {
@@ -241,14 +245,23 @@ impl Engine {
         Ok(StartPermit { _held: held })
     }
 
+    /// Takes a container of LXC over, unless it may not be started anyway.
+    fn adopt_to_start(&self, context: &Context, key: &ContainerKey) -> Result<()> {
+        match self.settled(context, key)? {
+            Known::Lxc(found) if found.source.is_some() => {
+                self.refuse_unknown_dependents(key)?;
+                self.know(context, std::slice::from_ref(key))
+            }
+            Known::Lxc(_) | Known::Ours(_) | Known::Nothing => Ok(()),
+        }
+    }
+
     /// Refuses while a clone that LXC made, and that nobody adopted yet, stacks upon the container.
     fn refuse_unknown_dependents(&self, key: &ContainerKey) -> Result<()> {
         let LxcSnapshots::Pairs(children) = relations::read_snapshots(key)? else { return Ok(()) };
         let mut names = Vec::new();
-        for child in children {
-            if self.catalogue.container(&child)?.is_none()
-                && self.discover(&child)?.is_some_and(|found| found.parent.as_ref() == Some(key))
-            {
+        for child in self.catalogue.unknown(&children)? {
+            if self.discover(child)?.is_some_and(|found| found.parent.as_ref() == Some(key)) {
                 names.push(child.display(&key.lxcpath));
             }
         }

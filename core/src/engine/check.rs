@@ -9,7 +9,6 @@
 
 mod cure;
 mod diagnosis;
-mod kin;
 mod survey;
 
 use std::path::{Path, PathBuf};

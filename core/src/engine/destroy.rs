@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use super::ancestry::Ancestry;
 use super::catalogue::Neighbourhood;
 use super::catalogue::journal as rows;
+use super::discover::snapshot_as_container;
 use super::intent::{Destroy, Intent, Leaving};
 use super::journal::Begun;
 use super::locks::Hold;
@@ -156,9 +157,14 @@ impl Engine {
                 Action::Defer => destroy.ghosts.push(step.volume),
                 Action::Destroy => destroy.volumes.push(self.moved(&row.volume, &row.container, &moves)?),
             }
-            if step.role == NodeRole::Head {
-                let ancestors = ancestry.containers_above(row, &step.container);
-                destroy.containers.push((step.container.clone(), ancestors));
+            let ancestors = ancestry.containers_above(row, &step.container);
+            match &step.role {
+                NodeRole::Head => destroy.containers.push((step.container.clone(), ancestors)),
+                // LXC notes snapshots as relatives too.
+                NodeRole::Snapshot(name) if !ancestors.is_empty() => {
+                    destroy.containers.push((snapshot_as_container(&step.container, name)?, ancestors));
+                }
+                NodeRole::Snapshot(_) | NodeRole::Layer | NodeRole::Ghost => {}
             }
         }
         Ok(destroy)

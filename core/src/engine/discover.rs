@@ -119,6 +119,18 @@ fn stacked_upon(
     relations.iter().find(|key| foreign.starts_with(key.home())).cloned()
 }
 
+/// Returns whose snapshot a relation names: LXC writes a snapshot down as a container in the lxcpath `<home>/snaps`.
+pub(super) fn owner_of_snapshot(key: &ContainerKey) -> Option<ContainerKey> {
+    let home = key.lxcpath.parent().filter(|_| key.lxcpath.ends_with("snaps"))?;
+    let name = ContainerName::existing(home.file_name()?.to_str()?).ok()?;
+    home.join("config").exists().then_some(ContainerKey { lxcpath: home.parent()?.to_owned(), name })
+}
+
+/// Returns how LXC writes a snapshot down in relations.
+pub(super) fn snapshot_as_container(key: &ContainerKey, name: &SnapshotName) -> Result<ContainerKey> {
+    Ok(ContainerKey { lxcpath: key.home().join("snaps"), name: ContainerName::existing(name.as_str())? })
+}
+
 /// Returns the error for a container that is not there.
 pub(super) fn no_container(key: &ContainerKey) -> Error {
     let lxcpath: PathBuf = key.lxcpath.clone();

@@ -14,6 +14,7 @@ use super::ancestry::Ancestry;
 use super::catalogue::Neighbourhood;
 use super::catalogue::journal as rows;
 use super::catalogue::{ContainerRow, VolumeRow};
+use super::discover::snapshot_as_container;
 use super::intent::{Intent, Rename};
 use super::journal::{Begun, unfinished};
 use super::locks::Hold;
@@ -125,6 +126,7 @@ impl Engine {
             self.unlink(context, &[(rename.old.clone(), rename.ancestors.clone())])?;
             self.link(context, &[(rename.new.clone(), rename.ancestors.clone())])?;
         }
+        self.relocate_snapshots(context, rename)?;
         if !rename.descendants.is_empty() {
             context.step("rename.descendants")?;
             self.link(context, &rename.descendants)?;
@@ -144,6 +146,22 @@ impl Engine {
                 rows::put_volume(db, &row)
             })
         })
+    }
+
+    /// Notes snapshots at their new place, where LXC noted them as relatives at the old one.
+    fn relocate_snapshots(&self, context: &Context, rename: &Rename) -> Result<()> {
+        for row in self.catalogue.volumes_of(&rename.old)? {
+            let NodeRole::Snapshot(name) = &row.role else { continue };
+            let (old, new) =
+                (snapshot_as_container(&rename.old, name)?, snapshot_as_container(&rename.new, name)?);
+            for ancestor in &rename.ancestors {
+                if relations::read_snapshots(ancestor)?.names(&old) {
+                    self.link(context, &[(new.clone(), vec![ancestor.clone()])])?;
+                    self.unlink(context, &[(old.clone(), vec![ancestor.clone()])])?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Resolves the intent of a dead owner.

@@ -78,6 +78,12 @@ impl LxcSnapshots {
         }
     }
 
+    /// Returns whether a dependent is named.
+    #[must_use]
+    pub fn names(&self, key: &ContainerKey) -> bool {
+        matches!(self, Self::Pairs(keys) if keys.contains(key))
+    }
+
     /// Adds a dependent.
     ///
     /// # Behavior

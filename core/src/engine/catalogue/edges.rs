@@ -130,8 +130,9 @@ impl Catalogue {
 struct Walk {
     reach: Neighbourhood,
     rows: BTreeMap<VolumeId, VolumeRow>,
-    edges: Vec<Edge>,
+    edges: HashSet<Edge>,
     containers: HashSet<ContainerKey>,
+    followed: HashSet<VolumeId>,
     pending: Vec<VolumeId>,
 }
 
@@ -140,8 +141,9 @@ impl Default for Walk {
         Self {
             reach: Neighbourhood::Upwards,
             rows: BTreeMap::new(),
-            edges: Vec::new(),
+            edges: HashSet::new(),
             containers: HashSet::new(),
+            followed: HashSet::new(),
             pending: Vec::new(),
         }
     }
@@ -159,7 +161,9 @@ impl Walk {
 
     fn meet(&mut self, row: VolumeRow) {
         let id = row.volume.id;
-        if self.rows.insert(id, row).is_none() {
+        self.rows.insert(id, row);
+        // One that was only climbed over before is followed downwards now.
+        if self.followed.insert(id) {
             self.pending.push(id);
         }
     }
@@ -171,7 +175,7 @@ impl Walk {
                     // Whether a layer or ghost above is still needed depends on everybody below it.
                     self.climb(db, row)?;
                 }
-                self.edges.push(edge);
+                self.edges.insert(edge);
             }
             if self.reach == Neighbourhood::Whole {
                 // Copies need nothing and forbid nothing; there may be thousands.
@@ -184,9 +188,9 @@ impl Walk {
                 }
             }
         }
-        let rows = &self.rows;
-        self.edges.retain(|edge| rows.contains_key(&edge.parent));
-        Ok((self.rows, self.edges))
+        let rows = self.rows;
+        let edges = self.edges.into_iter().filter(|edge| rows.contains_key(&edge.parent)).collect();
+        Ok((rows, edges))
     }
 
     /// Takes in a parent. Those with a name are not followed downwards from here: their other children do not matter.
@@ -212,10 +216,62 @@ impl Walk {
                 if matches!(edge.kind, EdgeKind::Dependency(_)) {
                     above = parent;
                 }
-                self.edges.push(edge);
+                self.edges.insert(edge);
             }
             next = above;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::journal::{put_edge, put_volume};
+    use super::super::{Catalogue, PlacedRole};
+    use super::*;
+    use crate::lineage::NodeRole;
+    use crate::name::{ContainerName, SnapshotName};
+    use crate::reference::ReferenceOptions;
+    use crate::volume::{Volume, VolumeId};
+
+    fn key(name: &str) -> ContainerKey {
+        ContainerKey { lxcpath: "/p".into(), name: ContainerName::parse(name).unwrap() }
+    }
+
+    fn row(name: &str, role: NodeRole) -> VolumeRow {
+        let id = VolumeId::generate();
+        VolumeRow {
+            volume: Volume::new(id, format!("reference:{name}-{}", id.short()).parse().unwrap()),
+            container: key(name),
+            role,
+            placed: PlacedRole::Head,
+            created: None,
+        }
+    }
+
+    #[test]
+    fn a_volume_that_was_climbed_over_first_is_followed_downwards_all_the_same() {
+        let state = tempfile::tempdir().unwrap();
+        let catalogue = Catalogue::open(state.path()).unwrap();
+        let [a, b, p, q, x] = ["a", "b", "p", "q", "x"].map(|name| row(name, NodeRole::Head));
+        let s = row("x", NodeRole::Snapshot(SnapshotName::parse("s").unwrap()));
+        let capabilities = ReferenceOptions::refusing().capabilities;
+        let edge = |child: &VolumeRow, parent: &VolumeRow| {
+            Edge::of_clone(child.volume.id, parent.volume.id, &capabilities)
+        };
+        // `x` is met through its snapshot, and its head climbs over `p` and `b` before they are reached from `a`.
+        let edges = [edge(&b, &a), edge(&p, &b), edge(&q, &p), edge(&x, &p), edge(&s, &a)];
+        let rows = [a, b, p, q, x, s];
+        catalogue
+            .write(|db| {
+                rows.iter().try_for_each(|row| put_volume(db, row))?;
+                edges.iter().try_for_each(|edge| put_edge(db, edge))
+            })
+            .unwrap();
+        let around = |name| catalogue.around(Path::new("/p"), &[key(name)], Neighbourhood::Whole).unwrap();
+        let (found, met) = around("a");
+        assert_eq!((found.len(), met.len()), (rows.len(), edges.len()));
+        let (found, _) = around("q");
+        assert_eq!(found.len(), 4, "`q` and whom it needs, and none of their other children");
     }
 }

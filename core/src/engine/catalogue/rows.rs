@@ -1,5 +1,6 @@
 //! Containers and volumes as rows.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::Type;
@@ -153,6 +154,27 @@ impl super::Catalogue {
     /// Returns the volumes of a container: head, snapshots, layers and ghosts.
     pub(in crate::engine) fn volumes_of(&self, key: &ContainerKey) -> Result<Vec<VolumeRow>> {
         self.read(|db| volumes_of(db, key))
+    }
+
+    /// Returns those containers that are not in the catalogue. Ten thousand are asked for at once.
+    pub(in crate::engine) fn unknown<'a>(&self, keys: &'a [ContainerKey]) -> Result<Vec<&'a ContainerKey>> {
+        let mut known: HashMap<&Path, HashSet<String>> = HashMap::new();
+        for key in keys {
+            if known.contains_key(key.lxcpath.as_path()) {
+                continue;
+            }
+            let lxcpath = text(&key.lxcpath)?;
+            let names = self.read(|db| {
+                db.prepare_cached("SELECT name FROM containers WHERE lxcpath = ?1")?
+                    .query_map([lxcpath], |row| row.get(0))?
+                    .collect()
+            })?;
+            known.insert(&key.lxcpath, names);
+        }
+        let is_unknown = |key: &&ContainerKey| {
+            known.get(key.lxcpath.as_path()).is_none_or(|names| !names.contains(key.name.as_str()))
+        };
+        Ok(keys.iter().filter(is_unknown).collect())
     }
 
     /// Returns one volume.

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use super::cure::Cure;
-use super::kin::{Owners, own_path};
 use super::survey::Survey;
 use super::{Finding, FindingState, Problem};
 use crate::engine::catalogue::{ContainerRow, PlacedRole, VolumeRow};
+use crate::engine::kin::{Owners, own_path};
 use crate::engine::request::ContainerKey;
 use crate::engine::{Engine, home, relations};
 use crate::error::{ErrorKind, Result};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use keiki_core::ErrorKind;
 use keiki_core::context::Context;
 use keiki_core::engine::{CloneMode, DestroyScope, Engine, RestoreTarget};
+use keiki_core::mount_plan::AttachMode;
 use keiki_core::name::ContainerName;
 
 use crate::rig::{Profile, Rig, refused};
@@ -86,8 +87,7 @@ fn listing_shows_them_and_touches_nothing() {
         assert_eq!(records[1].snapshots.len(), 1);
         assert_eq!(engine.snapshots(&rig.key("t")).unwrap().len(), 1);
         assert_eq!(engine.container(&rig.key("t")).unwrap().dependents, ["c"]);
-        let _refused = engine.permit_start(&rig.key("t"));
-        drop(engine.permit_start(&rig.key("c")).unwrap());
+        refused(engine.permit_start(&rig.key("t")), ErrorKind::HasDependents, "start");
         assert_eq!(everything(&rig), before);
         assert!(rig.physical().is_empty());
     }
@@ -109,6 +109,21 @@ fn the_first_change_takes_a_container_over_unchanged() {
         rig.destroy(&engine, "t", DestroyScope::WithSnapshots).unwrap();
         assert!(rig.names(&engine).is_empty());
         assert_clean(&rig, &engine, "destroyed");
+    }
+}
+
+#[test]
+fn the_first_start_takes_a_container_over_so_that_it_can_be_mounted() {
+    for rig in rigs() {
+        lxc_create(&rig, "t");
+        lxc_clone(&rig, "t", "c", "overlay");
+        let engine = rig.engine();
+        let permit = engine.permit_start(&rig.key("c")).unwrap();
+        engine.attach(&Context::default(), &rig.key("c"), AttachMode::ReadWrite).unwrap();
+        drop(permit);
+        assert!(engine.container(&rig.key("c")).unwrap().adopted);
+        assert_eq!(rig.read(&engine, "c", "f").as_deref(), Some("1"));
+        assert_clean(&rig, &engine, "started");
     }
 }
 
@@ -278,5 +293,62 @@ fn a_name_whose_container_other_hands_removed_is_free_and_inherits_nothing() {
         assert_eq!(rig.read(&engine, "b", "f").as_deref(), Some("2"), "{}", profile.name);
         let report = engine.check(&rig.lxcpath()).unwrap();
         assert!(report.findings.is_empty(), "{}: {report:?}", profile.name);
+    }
+}
+
+#[test]
+fn a_copy_by_other_hands_that_took_our_marks_along_becomes_a_container_of_its_own() {
+    for rig in rigs() {
+        let engine = rig.engine();
+        rig.create(&engine, "a", "1");
+        let (from, to) = (rig.lxcpath().join("a"), rig.lxcpath().join("b"));
+        let copied = std::process::Command::new("cp").arg("-a").args([&from, &to]).status().unwrap();
+        assert!(copied.success());
+        // As long as its configuration names the root of the original, it is refused, and the original is safe.
+        assert!(destroy(&rig, &engine, "b").is_err());
+        assert_eq!(rig.read(&engine, "a", "f").as_deref(), Some("1"));
+        let config = rig.text("b/config").unwrap();
+        let own = config.replace(&*from.to_string_lossy(), &to.to_string_lossy());
+        std::fs::write(to.join("config"), own).unwrap();
+        rig.snapshot(&engine, "b");
+        rig.write(&engine, "b", "f", "2");
+        assert_eq!(rig.read(&engine, "a", "f").as_deref(), Some("1"));
+        rig.destroy(&engine, "b", DestroyScope::WithSnapshots).unwrap();
+        assert_eq!(rig.read(&engine, "a", "f").as_deref(), Some("1"));
+        assert_clean(&rig, &engine, "copied");
+    }
+}
+
+#[test]
+fn an_overlay_of_lxc_and_its_snapshot_share_a_base_that_nobody_takes_away() {
+    for rig in rigs() {
+        let (lxcpath, home) = (rig.lxcpath().display().to_string(), rig.lxcpath().join("t"));
+        for directory in [
+            "rootfs",
+            "overlay/delta",
+            "overlay/work",
+            "snaps/snap0/overlay/delta",
+            "snaps/snap0/overlay/work",
+        ] {
+            std::fs::create_dir_all(home.join(directory)).unwrap();
+        }
+        std::fs::write(home.join("rootfs/f"), "1").unwrap();
+        lxc_config(&rig, "t", &format!("overlay:{lxcpath}/t/rootfs:{lxcpath}/t/overlay/delta"));
+        let source = format!("overlay:{lxcpath}/t/rootfs:{lxcpath}/t/snaps/snap0/overlay/delta");
+        std::fs::write(home.join("snaps/snap0/config"), format!("lxc.rootfs.path = {source}\n")).unwrap();
+        std::fs::write(home.join("snaps/snap0/ts"), "2024:05:06 07:08:09").unwrap();
+        let engine = rig.engine();
+        drop(engine.permit_start(&rig.key("t")).unwrap());
+        rig.write(&engine, "t", "f", "2");
+        assert_eq!(rig.read_snapshot(&engine, "t", "snap0", "f").as_deref(), Some("1"));
+        let restored = rig.restore(&engine, "t", "snap0", &RestoreTarget::InPlace);
+        refused(restored, ErrorKind::HasDependents, "the old head holds the base");
+        rig.restore(&engine, "t", "snap0", &RestoreTarget::New(rig.key("n"))).unwrap();
+        assert_eq!(rig.read(&engine, "n", "f").as_deref(), Some("1"));
+        drop(engine.permit_start(&rig.key("t")).unwrap());
+        refused(destroy(&rig, &engine, "t"), ErrorKind::HasDependents, "snapshots");
+        rig.destroy(&engine, "t", DestroyScope::WithDependents).unwrap();
+        assert!(rig.names(&engine).is_empty());
+        assert_clean(&rig, &engine, "overlay of LXC");
     }
 }

@@ -17,6 +17,7 @@ mod saboteur;
 mod world;
 
 mod adopting;
+mod beside_lxc;
 mod breaking;
 mod checking;
 mod cloning;

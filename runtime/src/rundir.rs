@@ -62,6 +62,12 @@ impl Process {
     pub(crate) fn open(self) -> Option<OwnedFd> {
         Identity { pid: self.pid, start: self.start }.open()
     }
+
+    /// Returns whether somebody has suspended it.
+    pub(crate) fn is_suspended(self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['T', 't']))
+    }
 }
 
 /// The directory of one container.

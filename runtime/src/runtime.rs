@@ -30,6 +30,8 @@ use crate::{exec, settings};
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// How long a monitor may take to clean up after everything in its container is dead.
 const CLEAN_UP_TIME: Duration = Duration::from_secs(10);
+/// After this time it is looked whether a monitor is suspended and will never react.
+const REACTION_TIME: Duration = Duration::from_millis(300);
 /// What a monitor takes for "shut down" and "kill" (see `monitor::supervise`).
 const SIGUSR1: i32 = 10;
 const SIGUSR2: i32 = 12;
@@ -120,11 +122,17 @@ impl Runtime {
         let permit = self.engine.permit_start(key)?;
         let directory = RunDir::of(&self.run, key);
         let lock = self.take(key, &directory)?;
-        let (plan, warnings) = self.plan(context, key, options, stdio, &directory)?;
-        context.step("start.monitor")?;
-        let spawned = launch::monitor(&self.monitor, &plan, &lock)?;
+        let planned = self.plan(context, key, options, stdio, &directory).and_then(|(plan, warnings)| {
+            context.step("start.monitor")?;
+            Ok((launch::monitor(&self.monitor, &plan, &lock)?, warnings))
+        });
+        if planned.is_err() {
+            // Nobody else knows of it yet; a directory that cannot be removed disturbs nobody.
+            drop(directory.remove(&lock));
+        }
         // The monitor has its own copy; ours would keep the container locked after its end.
         drop(lock);
+        let (spawned, warnings) = planned?;
         let report = spawned.report(what);
         drop(permit);
         match report {
@@ -220,7 +228,9 @@ impl Runtime {
             }
         }
         tell(&record, SIGUSR2)?;
-        if wait::for_end(Some(record.monitor), CLEAN_UP_TIME)? {
+        if wait::for_end(Some(record.monitor), REACTION_TIME)?
+            || (!record.monitor.is_suspended() && wait::for_end(Some(record.monitor), CLEAN_UP_TIME)?)
+        {
             // Nothing is left to do, unless somebody killed the monitor meanwhile.
             return activity::clean_up(&directory);
         }

@@ -68,6 +68,7 @@ fn a_suspended_monitor_hangs_nobody_and_can_be_stopped() {
     assert!(begun.elapsed() < Duration::from_secs(1));
     let options = StopOptions { mode: StopMode::Shutdown, timeout: Duration::from_millis(100) };
     ground.runtime.stop(&key, &options).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(3));
     assert_eq!(ground.runtime.state(&key).unwrap(), ContainerState::Stopped);
 }
 

@@ -119,6 +119,7 @@ impl Runtime {
         stdio: Stdio,
     ) -> Result<Launched> {
         let what = || format!("cannot start container `{}`", key.name);
+        self.engine.adopt(context, key)?;
         let permit = self.engine.permit_start(key)?;
         let directory = RunDir::of(&self.run, key);
         let lock = self.take(key, &directory)?;

@@ -28,6 +28,20 @@ use crate::store::Presence;
 use crate::volume::{Volume, VolumeId, VolumeSource};
 
 impl Engine {
+    /// Takes a container that LXC made into the catalogue; one that is there already is left alone.
+    ///
+    /// # Behavior
+    /// For whoever is about to mount one: stores mount only what carries our mark.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Busy`], and what keeps the catalogue from being written.
+    pub fn adopt(&self, context: &Context, key: &ContainerKey) -> Result<()> {
+        match self.settled(context, key)? {
+            Known::Ours(_) => Ok(()),
+            Known::Lxc(_) | Known::Nothing => self.know(context, std::slice::from_ref(key)),
+        }
+    }
+
     /// Makes sure that containers, their snapshots, and whatever LXC related to them are in the catalogue, and that
     /// nothing is there that other hands destroyed.
     ///

@@ -164,3 +164,24 @@ fn a_stop_right_after_a_start_leaves_nothing() {
         assert_eq!(super::ground::cgroups_of(key.name.as_str()), Vec::<std::path::PathBuf>::new());
     }
 }
+
+#[test]
+fn a_container_that_lxc_made_is_adopted_at_its_first_start() {
+    let Some(mut ground) = ground() else { return };
+    let ours = ground.create("made", "");
+    let theirs = ground.key(&format!("lxc{}", ours.name.as_str().trim_start_matches("made")));
+    let source = ours.home().join("rootfs");
+    std::fs::create_dir(theirs.home()).unwrap();
+    let copied = std::process::Command::new("cp")
+        .args(["-r", "--no-preserve=xattr", "-P"])
+        .arg(&source)
+        .arg(theirs.home())
+        .status();
+    assert!(copied.unwrap().success());
+    let root = theirs.home().join("rootfs");
+    std::fs::write(theirs.home().join("config"), format!("lxc.rootfs.path = dir:{}\n", root.display()))
+        .unwrap();
+    ground.start_sleeper(&theirs);
+    ground.kill(&theirs);
+    assert!(ground.runtime.engine().container(&theirs).unwrap().adopted);
+}

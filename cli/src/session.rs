@@ -134,9 +134,7 @@ impl Session {
 
 /// Returns the command that removes an ephemeral container which stopped in the background.
 fn cleanup() -> Vec<OsString> {
-    // A program that was replaced since it began is at a path that is gone; the new one is found by name.
-    let own = std::env::current_exe().ok().filter(|path| path.exists());
-    let program = own.unwrap_or_else(|| PathBuf::from("keiki"));
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("keiki"));
     let words = ["destroy", "--quiet", "--with-snapshots"].map(OsString::from);
     std::iter::once(program.into_os_string()).chain(words).collect()
 }

@@ -32,10 +32,7 @@ debian_tree() {
         mkdir -p "$(dirname "$cache")"
         local work
         work=$(mktemp -d)
-        local mirror
-        mirror=$(debian_mirror)
-        apt_proxy
-        debootstrap --variant=minbase --include=systemd-sysv "$suite" "$work/root" ${mirror:+"$mirror"} >"$work/log" 2>&1 || {
+        debootstrap --variant=minbase --include=systemd-sysv "$suite" "$work/root" "$(debian_mirror)" >"$work/log" 2>&1 || {
             tail -5 "$work/log" >&2
             rm -rf "$work"
             echo "error: debootstrap failed" >&2
@@ -48,17 +45,12 @@ debian_tree() {
     mkdir -p "$dir" && tar -C "$dir" --numeric-owner --xattrs --acls -xf "$cache"
 }
 
-# Prints the mirror that this machine's own apt uses; sets its proxy for the tools that follow.
+# Prints the mirror that this machine uses already.
 debian_mirror() {
-    . /etc/os-release
-    apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
-        awk -v c="${VERSION_CODENAME:-}" '$4 == "main" && ($2 == c || $3 == c) { print $1; exit }'
-}
-
-apt_proxy() {
-    local P
-    eval "$(apt-config shell P Acquire::http::Proxy)"
-    [ -z "${P:-}" ] || export http_proxy=$P
+    local found
+    found=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
+        grep -oE '(http|https)://[^ ]+' | grep -v security | head -1)
+    echo "${found:-http://deb.debian.org/debian}"
 }
 
 # Prints what must not change: mounts, loop devices, cgroups of containers, runtime directories. `lxc.pivot` is where LXC's own

@@ -16,9 +16,7 @@ pub(crate) fn run(session: &Session, args: &args::Info) -> Result<Exit> {
     let key = session.container(&args.name)?;
     let runtime = session.runtime()?;
     let status = runtime.status(&key)?;
-    // Asking for the snapshots of a container that has none would read its whole family once more.
-    let has_snapshots = !status.record.snapshots.is_empty();
-    let snapshots = if has_snapshots { runtime.engine().snapshots(&key)? } else { Vec::new() };
+    let snapshots = runtime.engine().snapshots(&key)?;
     let usage = runtime.engine().usage(&session.context()?, std::slice::from_ref(&key))?;
     let info = Report { status, snapshots, usage: usage.first().copied().unwrap_or_default() };
     session.ui().data(&format::one(&info, args.format, session.ui().palette())?)?;

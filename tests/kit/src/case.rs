@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::bench::Bench;
+use crate::rig::Rig;
 use crate::verdict::Verdict;
 
 /// A column of the score card.
@@ -72,6 +73,15 @@ impl Section {
     }
 }
 
+/// What a case needs of a store to mean anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing.
+    Nothing,
+    /// That its volumes can be mounted: stores in memory have nothing to say about modes and mounts.
+    Mounts,
+}
+
 /// One claim about a store.
 #[derive(Clone)]
 pub struct Case {
@@ -79,6 +89,8 @@ pub struct Case {
     pub section: Section,
     /// The claim, as a test's name.
     pub name: &'static str,
+    /// What it needs of a store to mean anything.
+    pub needs: Needs,
     run: Arc<dyn Fn(&Bench<'_>) -> Verdict + Send + Sync>,
 }
 
@@ -95,7 +107,19 @@ impl Case {
         name: &'static str,
         run: impl Fn(&Bench<'_>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self { section, name, run: Arc::new(run) }
+        Self { section, name, needs: Needs::Nothing, run: Arc::new(run) }
+    }
+
+    /// Says that the case is about what only a mounted volume shows.
+    #[must_use]
+    pub fn mounted(self) -> Self {
+        Self { needs: Needs::Mounts, ..self }
+    }
+
+    /// Returns whether the case means anything for a rig's store.
+    #[must_use]
+    pub fn concerns(&self, rig: &dyn Rig) -> bool {
+        self.needs == Needs::Nothing || rig.direct().is_none()
     }
 
     /// Shows the claim on a bench.

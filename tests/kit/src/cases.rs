@@ -1,6 +1,7 @@
 //! Every case of the kit, a file a section.
 
 mod concurrency;
+mod damage;
 mod defects;
 mod description;
 mod faults;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Case> {
         mounts::cases(),
         concurrency::cases(),
         faults::cases(),
+        damage::cases(),
         histories::cases(),
         scale::cases(),
         defects::cases(),

@@ -38,7 +38,7 @@ use keiki_core::store::BackingStore;
 use keiki_core::volume::Volume;
 
 pub use ballast::Ballast;
-pub use ground::Ground;
+pub use ground::{Ground, Readable, hold_read_only};
 pub use image::FileSystem;
 pub use path::PathRig;
 pub use stores::in_tree;

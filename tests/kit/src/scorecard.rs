@@ -34,7 +34,10 @@ impl ScoreCard {
         let mut card = Self::default();
         for rig in rigs {
             let mut row: BTreeMap<Section, Tally> = BTreeMap::new();
-            for case in cases::all().into_iter().filter(|case| wanted.contains(&case.section)) {
+            for case in cases::all()
+                .into_iter()
+                .filter(|case| wanted.contains(&case.section) && case.concerns(&**rig))
+            {
                 let tally = row.entry(case.section).or_default();
                 let verdict = run(&**rig, &case);
                 heard(&format!("{} {case:?}: {verdict:?}", rig.name()));
@@ -88,15 +91,19 @@ impl ScoreCard {
     }
 
     fn remarks(&self, text: &mut String) {
+        let mut missing: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (name, row) in &self.rows {
             for (section, tally) in row {
                 for (needs, count) in &tally.skipped {
-                    *text += &format!("\n- {name}, {}: {count} skipped: needs {needs}", section.word());
+                    missing.entry(needs).or_default().push(format!("{count} {} on {name}", section.word()));
                 }
                 for (case, why) in &tally.failed {
-                    *text += &format!("\n- {name}, {}: **{case} failed**: {why}", section.word());
+                    *text += &format!("\n- **failed**: {name}, {}, `{case}`: {why}", section.word());
                 }
             }
+        }
+        for (needs, whom) in missing {
+            *text += &format!("\n- skipped, needs {needs}: {}", whom.join(", "));
         }
         text.push('\n');
     }

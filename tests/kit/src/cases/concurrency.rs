@@ -281,6 +281,13 @@ fn a_killed_holder_holds_nothing(bench: &Bench<'_>) -> Verdict {
     Ok(Proof::Works)
 }
 
+/// What is in a container's directory, for a failure's message.
+fn shown(home: &std::path::Path) -> String {
+    let entries = std::fs::read_dir(home).into_iter().flatten().flatten();
+    let names: Vec<_> = entries.map(|e| e.file_name().display().to_string()).collect();
+    format!("{}: {}", home.file_name().unwrap_or_default().display(), names.join(" "))
+}
+
 /// How many operations each of eight processes does: enough to meet often; `KEIKI_KIT_SCALE=full` does 10,000 in all.
 fn operations() -> usize {
     if super::is_full_scale() { 1250 } else { 40 }
@@ -299,7 +306,11 @@ fn eight_processes_do_random_things_without_deadlock(bench: &Bench<'_>) -> Verdi
     for worker in workers {
         match worker.finish()? {
             Some(Answer::Done(count)) => succeeded += count,
-            answer => return Err(Failure::new(format!("a worker ended with {answer:?}"))),
+            answer => {
+                let places = std::fs::read_dir(bench.ground().lxcpath())?.flatten();
+                let shown: Vec<_> = places.map(|place| shown(&place.path())).collect();
+                return Err(Failure::new(format!("a worker ended with {answer:?}; on disk {shown:?}")));
+            }
         }
     }
     claim!(succeeded > 0, "every operation was refused");

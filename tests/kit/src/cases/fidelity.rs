@@ -18,17 +18,15 @@ use crate::verdict::{Failure, Proof, Verdict};
 pub(super) fn cases() -> Vec<Case> {
     let features = FEATURES.iter().map(|feature| {
         let build = feature.build;
-        Case::new(Section::Fidelity, feature.name, move |bench| survives(bench, build))
+        Case::new(Section::Fidelity, feature.name, move |bench| survives(bench, build)).mounted()
     });
-    let all = Case::new(Section::Fidelity, "everything_at_once_is_kept", |bench| survives(bench, everything));
+    let all = Case::new(Section::Fidelity, "everything_at_once_is_kept", |bench| survives(bench, everything))
+        .mounted();
     let writes = Case::new(Section::Fidelity, "a_clone_that_is_written_leaves_its_source", writes_stay_apart);
     features.chain([all, writes]).collect()
 }
 
 fn survives(bench: &Bench<'_>, build: fn(&Path) -> io::Result<()>) -> Verdict {
-    if bench.rig.direct().is_some() {
-        return Ok(needs_mounts());
-    }
     let source = bench.create("source")?;
     let tree = bench.attach(&source, AttachMode::Fill)?;
     build(&tree.path())?;
@@ -72,8 +70,4 @@ fn writes_stay_apart(bench: &Bench<'_>) -> Verdict {
         return Err(Failure::new("the clone does not show what was written to it"));
     }
     Ok(Proof::Works)
-}
-
-fn needs_mounts() -> Proof {
-    Proof::Skipped("a store that can be mounted".to_owned())
 }

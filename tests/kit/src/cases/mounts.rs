@@ -52,25 +52,14 @@ pub(super) fn cases() -> Vec<Case> {
         a_plan_for_something_gone_is_refused_with_its_path,
         what_is_mounted_inside_stays_inside,
     ];
-    others.into_iter().chain(odd).collect()
+    others.into_iter().chain(odd).map(Case::mounted).collect()
 }
 
 fn plan(bench: &Bench<'_>, volume: &Volume, mode: AttachMode) -> Verdict<MountPlan> {
     Ok(bench.wait(bench.store.attach(&Context::default(), volume, mode))?)
 }
 
-fn mountable(bench: &Bench<'_>) -> bool {
-    bench.rig.direct().is_none()
-}
-
-fn needs_mounts() -> Verdict {
-    Ok(Proof::Skipped("a store that can be mounted".to_owned()))
-}
-
 fn the_same_volume_gives_the_same_plan(bench: &Bench<'_>) -> Verdict {
-    if !mountable(bench) {
-        return needs_mounts();
-    }
     let volume = bench.create_filled("a")?;
     for mode in [AttachMode::ReadOnly, AttachMode::ReadWrite, AttachMode::Fill] {
         claim_eq!(plan(bench, &volume, mode)?, plan(bench, &volume, mode)?, "a second plan for {mode:?}");
@@ -84,9 +73,6 @@ fn the_same_volume_gives_the_same_plan(bench: &Bench<'_>) -> Verdict {
 }
 
 fn a_plan_travels_as_data(bench: &Bench<'_>) -> Verdict {
-    if !mountable(bench) {
-        return needs_mounts();
-    }
     let sent = plan(bench, &bench.create_filled("a")?, AttachMode::ReadWrite)?;
     let received: MountPlan = serde_json::from_slice(&serde_json::to_vec(&sent)?)?;
     claim_eq!(received, sent, "the plan that arrived");
@@ -95,9 +81,6 @@ fn a_plan_travels_as_data(bench: &Bench<'_>) -> Verdict {
 }
 
 fn the_mount_table_never_shows_it(bench: &Bench<'_>) -> Verdict {
-    if !mountable(bench) {
-        return needs_mounts();
-    }
     let volume = bench.create_filled("a")?;
     let before = mounts_below(Path::new("/"));
     let tree = bench.attach(&volume, AttachMode::ReadWrite)?;
@@ -109,9 +92,6 @@ fn the_mount_table_never_shows_it(bench: &Bench<'_>) -> Verdict {
 }
 
 fn a_read_only_mount_refuses_every_write(bench: &Bench<'_>) -> Verdict {
-    if !mountable(bench) {
-        return needs_mounts();
-    }
     let volume = bench.create_filled("a")?;
     let tree = bench.attach(&volume, AttachMode::ReadOnly)?;
     let root = tree.path();
@@ -142,9 +122,6 @@ fn a_writable_mount_keeps_what_is_written(bench: &Bench<'_>) -> Verdict {
 }
 
 fn many_mounts_at_once_show_the_same(bench: &Bench<'_>) -> Verdict {
-    if !mountable(bench) {
-        return needs_mounts();
-    }
     let volume = bench.create_filled("a")?;
     let trees: Vec<_> =
         (0..4).map(|_| bench.attach(&volume, AttachMode::ReadOnly)).collect::<Verdict<_>>()?;
@@ -155,9 +132,6 @@ fn many_mounts_at_once_show_the_same(bench: &Bench<'_>) -> Verdict {
 }
 
 fn a_mount_that_is_let_go_holds_nothing(bench: &Bench<'_>) -> Verdict {
-    if !mountable(bench) {
-        return needs_mounts();
-    }
     for round in 0..3 {
         let volume = bench.create_filled("a")?;
         drop(bench.attach(&volume, AttachMode::ReadWrite)?);
@@ -171,9 +145,6 @@ fn a_mount_that_is_let_go_holds_nothing(bench: &Bench<'_>) -> Verdict {
 
 /// Destroying what somebody has mounted either says busy and changes nothing, or takes it out of everybody's reach.
 fn a_held_mount_keeps_destroy_honest(bench: &Bench<'_>) -> Verdict {
-    if !mountable(bench) {
-        return needs_mounts();
-    }
     let volume = bench.create_filled("a")?;
     let tree = bench.attach(&volume, AttachMode::ReadWrite)?;
     match bench.wait(bench.store.destroy(&Context::default(), &volume)) {
@@ -190,9 +161,6 @@ fn a_held_mount_keeps_destroy_honest(bench: &Bench<'_>) -> Verdict {
 }
 
 fn the_older_calls_show_the_same(bench: &Bench<'_>) -> Verdict {
-    if !mountable(bench) {
-        return needs_mounts();
-    }
     let source = bench.create_filled("a")?;
     let volume = if bench.store.clones().is_some() { bench.clone_of(&source, "b")? } else { source };
     let plan = plan(bench, &volume, AttachMode::ReadOnly)?;
@@ -227,9 +195,6 @@ fn placed_below(
 
 /// A path with an odd name either works whole or is refused before anything is made.
 fn odd_path(bench: &Bench<'_>, directory: &str) -> Verdict {
-    if !mountable(bench) {
-        return needs_mounts();
-    }
     let Some((placement, placed)) = placed_below(bench, directory, "a")? else {
         return Ok(Proof::Skipped("a store whose volumes live in the container's directory".to_owned()));
     };
@@ -277,8 +242,8 @@ fn a_line_break_in_a_path_is_refused(bench: &Bench<'_>) -> Verdict {
 
 /// Whoever can write an lxcpath could put a link to `/` where a volume was.
 fn a_link_in_place_of_a_volume_is_not_followed(bench: &Bench<'_>) -> Verdict {
-    if !mountable(bench) || bench.promises()?.residence != Residence::Home {
-        return needs_mounts();
+    if bench.promises()?.residence != Residence::Home {
+        return Ok(Proof::Skipped("a store whose volumes live in the container's directory".to_owned()));
     }
     let target = bench.ground().root().join("elsewhere");
     fs::create_dir(&target)?;
@@ -300,9 +265,6 @@ fn a_link_in_place_of_a_volume_is_not_followed(bench: &Bench<'_>) -> Verdict {
 }
 
 fn a_plan_for_something_gone_is_refused_with_its_path(bench: &Bench<'_>) -> Verdict {
-    if !mountable(bench) {
-        return needs_mounts();
-    }
     let path = bench.ground().lxcpath().join("gone");
     let plan = MountPlan { recipe: MountRecipe::Directory { path: path.clone() }, read_only: true };
     let Err(error) = execute(&plan) else {
@@ -315,9 +277,6 @@ fn a_plan_for_something_gone_is_refused_with_its_path(bench: &Bench<'_>) -> Verd
 
 /// A mount of the machine below a volume is not part of it.
 fn what_is_mounted_inside_stays_inside(bench: &Bench<'_>) -> Verdict {
-    if !mountable(bench) {
-        return needs_mounts();
-    }
     let volume = bench.create_filled("a")?;
     let held = match bench.rig.hold_busy(&volume) {
         Ok(held) => held,

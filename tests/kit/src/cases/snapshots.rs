@@ -161,7 +161,7 @@ const GENERATIONS: &[(&str, &[Edit])] = &[
 
 pub(super) fn cases() -> Vec<Case> {
     let told = GENERATIONS.iter().map(|(name, edits)| {
-        Case::new(Section::Snapshots, name, move |bench| each_generation_shows(bench, edits))
+        Case::new(Section::Snapshots, name, move |bench| each_generation_shows(bench, edits)).mounted()
     });
     let others = cases![Snapshots:
         an_empty_volume_is_0755_and_empty,
@@ -196,9 +196,6 @@ fn move_directory(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn each_generation_shows(bench: &Bench<'_>, edits: &[Edit]) -> Verdict {
-    if bench.rig.direct().is_some() {
-        return Ok(needs_mounts());
-    }
     let plain = bench.ground().root().join("plain");
     fs::create_dir(&plain)?;
     fs::set_permissions(&plain, Permissions::from_mode(0o755))?;

@@ -9,8 +9,10 @@
 
 use std::path::{Path, PathBuf};
 
-use nix::mount::{MntFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
+
+use super::Missing;
 
 /// A directory for one case; gone when dropped.
 #[derive(Debug)]
@@ -91,4 +93,21 @@ impl Drop for MountGuard {
         // Detached, because a test that leaked a descriptor has failed already and must not leave its mount as well.
         let _gone = umount2(&self.point, MntFlags::MNT_DETACH);
     }
+}
+
+/// A directory that can only be read, until this is dropped.
+pub type Readable = MountGuard;
+
+/// Makes a directory read-only for this process and its children by a mount upon itself.
+///
+/// # Errors
+/// What this machine lacks.
+pub fn hold_read_only(directory: &Path) -> Result<Readable, Missing> {
+    let missing = |errno| Missing(format!("the right to mount ({errno})"));
+    let none = None::<&str>;
+    mount(Some(directory), directory, none, MsFlags::MS_BIND, none).map_err(missing)?;
+    let guard = MountGuard::of(directory.to_owned());
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(none, directory, none, flags, none).map_err(missing)?;
+    Ok(guard)
 }

@@ -90,17 +90,27 @@ impl Engine {
         let built = Volume { source: replace.built.clone(), ..replace.new.clone() };
         let ready =
             self.build(context, &replace, &built, build).and_then(|()| self.commit(context, &replace));
-        match ready {
-            Ok(()) => {
+        let Err(error) = ready else {
+            self.complete_replace(&context.without_deadline(), begun, &replace).map_err(unfinished)?;
+            return Ok(replace.new);
+        };
+        // A call may fail and have had its effect: what counts is what is there.
+        match self.is_replaced(&replace) {
+            Ok(false) => Err(self.take_back_replace(begun, &replace, error)),
+            Ok(true) => {
                 self.complete_replace(&context.without_deadline(), begun, &replace).map_err(unfinished)?;
                 Ok(replace.new)
             }
-            Err(error) => Err(match self.abandon(&replace).and_then(|()| self.finish(begun, |_| Ok(()))) {
-                Ok(()) => error,
-                Err(failed) => error
-                    .with_context("rollback", failed.full_message())
-                    .with_hint("the next keiki command, or `keiki check --repair`, removes what is left"),
-            }),
+            Err(unknown) => Err(unfinished(error.with_context("state", unknown.full_message()))),
+        }
+    }
+
+    fn take_back_replace(&self, begun: Begun, replace: &Replace, error: Error) -> Error {
+        match self.abandon(replace).and_then(|()| self.finish(begun, |_| Ok(()))) {
+            Ok(()) => error,
+            Err(failed) => error
+                .with_context("rollback", failed.full_message())
+                .with_hint("the next keiki command, or `keiki check --repair`, removes what is left"),
         }
     }
 
@@ -133,14 +143,18 @@ impl Engine {
                     )
                 })?;
                 let new = Volume { source: replace.built.clone(), ..replace.new.clone() };
-                self.wait(group.exchange(context, &replace.old, &new))?;
-                self.sync_volumes(context, std::slice::from_ref(&replace.new))
+                self.wait(group.exchange(context, &replace.old, &new))
             }
         }
     }
 
     /// Does what follows the commit point: rows, relations, and then the old head goes.
     fn complete_replace(&self, context: &Context, begun: Begun, replace: &Replace) -> Result<()> {
+        // The old head goes only when nothing can bring its name back.
+        match &replace.commit {
+            Commit::Exchange => self.sync_volumes(context, std::slice::from_ref(&replace.new))?,
+            Commit::Config(_) => home::sync_directory(&replace.container.home())?,
+        }
         context.step(&format!("{}.record", replace.verb))?;
         self.catalogue.write(|db| record(db, replace))?;
         if replace.ancestors_before != replace.ancestors_after {

@@ -164,7 +164,7 @@ fn renames_onto_one_name_have_one_winner_and_lose_nobody() {
 fn a_permitted_start_keeps_changes_away_and_names_the_holder() {
     for profile in Profile::references() {
         let rig = Rig::new(&profile);
-        let (engine, other) = (rig.engine(), rig.engine());
+        let (engine, other) = (rig.engine(), rig.engine_that_waits(Duration::from_millis(20)).unwrap());
         rig.create(&engine, "a", "1");
         let permit = engine.permit_start(&rig.key("a")).unwrap();
         let began = Instant::now();

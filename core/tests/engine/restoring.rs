@@ -156,3 +156,34 @@ fn a_store_that_fails_at_any_moment_leaves_the_container_as_it_was() {
         }
     }
 }
+
+#[test]
+fn a_store_that_fails_behind_its_effect_leaves_before_or_after() {
+    for profile in Profile::references() {
+        for (verb, nth, moment) in [
+            (Verb::Exchange, 1, Moment::After),
+            (Verb::Clone, 1, Moment::After),
+            (Verb::Sync, 1, Moment::After),
+            (Verb::Sync, 2, Moment::Before),
+            (Verb::Destroy, 1, Moment::Before),
+            (Verb::Destroy, 1, Moment::After),
+        ] {
+            let rig = Rig::new(&profile);
+            let engine = prepared(&rig);
+            let before = look(&rig, &engine);
+            rig.disk.plant(Fault { verb, nth, moment, kind: ErrorKind::Io });
+            let what = format!("{} {verb} {nth} {moment:?}", profile.name);
+            let result = rig.restore(&engine, "a", "snap0", &RestoreTarget::InPlace);
+            drop(engine);
+            let engine = rig.engine();
+            engine.gc(&keiki_core::context::Context::default()).unwrap();
+            if look(&rig, &engine) != before {
+                assert_eq!(rig.read(&engine, "a", "f").as_deref(), Some("1"), "{what}: {result:?}");
+                assert_eq!(rig.read(&engine, "a", "later"), None, "{what}: {result:?}");
+            } else {
+                assert!(result.is_err(), "{what}");
+            }
+            assert_clean(&rig, &engine, &what);
+        }
+    }
+}

@@ -154,12 +154,17 @@ impl Rig {
     }
 
     pub(crate) fn try_engine(&self) -> Result<Engine> {
+        self.engine_that_waits(Duration::from_secs(10))
+    }
+
+    /// Opens the installation with another patience than that which outlasts a loaded machine.
+    pub(crate) fn engine_that_waits(&self, lock_wait: Duration) -> Result<Engine> {
         Engine::open(EngineOptions {
             registry: self.registry.clone(),
             state: self.state(),
             activity: self.occupied.clone(),
             editor: Arc::new(Lines),
-            lock_wait: Duration::from_millis(100),
+            lock_wait,
         })
     }
 

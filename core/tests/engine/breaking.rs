@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keiki_core::Result;
 use keiki_core::context::{Context, Observer, Progress};
 use keiki_core::engine::{CloneMode, ContainerKey, DestroyScope, Engine, RestoreTarget};
 use keiki_core::name::{ContainerName, SnapshotName};
+use keiki_core::reference::{Fault, Moment, Verb};
+use keiki_core::{ErrorKind, Result};
 
 use crate::rig::{Profile, Rig};
 use crate::saboteur::{Blow, Saboteur};
@@ -240,6 +241,57 @@ fn an_error_at_any_step_leaves_the_world_before_or_after_in_real_stores() {
 #[test]
 fn a_death_at_any_step_leaves_the_world_before_or_after_in_real_stores() {
     break_everywhere(&Profile::real(), Blow::ForEver);
+}
+
+/// The verbs of a store that change something, and the one by which recovery sees.
+const VERBS: [Verb; 9] = [
+    Verb::Create,
+    Verb::Destroy,
+    Verb::Probe,
+    Verb::Sync,
+    Verb::Snapshot,
+    Verb::Clone,
+    Verb::Exchange,
+    Verb::Rename,
+    Verb::Flatten,
+];
+
+fn struck(profile: &Profile, scene: &Scene, course: &Course, fault: Fault) {
+    let rig = Rig::new(profile);
+    let engine = rig.engine();
+    (scene.prepare)(&rig, &engine);
+    rig.disk.plant(fault);
+    let what = format!("{} {} {fault:?}", profile.name, scene.name);
+    let result = (scene.act)(&rig, &engine, &Context::default());
+    drop(engine);
+    let engine = rig.engine();
+    // A fault that did not strike yet may strike the first try.
+    let _first = engine.gc(&Context::default());
+    engine.gc(&Context::default()).unwrap_or_else(|error| panic!("{what}: {error:?}"));
+    let seen = look(&rig, &engine);
+    if result.is_ok() {
+        assert_eq!(seen, course.after, "{what}: it said that it was done");
+    } else if seen != course.after {
+        assert_eq!(seen, course.before, "{what}: neither as before nor as after: {result:?}");
+    }
+    assert_clean(&rig, &engine, &what);
+}
+
+#[test]
+fn a_store_that_fails_before_within_or_behind_its_effect_leaves_the_world_before_or_after() {
+    let names = ["independent", "independent-home", "no-exchange-home", "freezing-home", "deferring"];
+    for profile in Profile::named(&names) {
+        for scene in SCENES {
+            let Some(course) = undisturbed(&profile, scene) else { continue };
+            for verb in VERBS {
+                for (nth, moment) in
+                    [(1, Moment::Before), (1, Moment::Halfway), (1, Moment::After), (2, Moment::Halfway)]
+                {
+                    struck(&profile, scene, &course, Fault { verb, nth, moment, kind: ErrorKind::Io });
+                }
+            }
+        }
+    }
 }
 
 /// Lets the deadline pass while the last step before the commit point is under way.

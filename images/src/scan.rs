@@ -14,6 +14,7 @@
 mod header;
 mod path;
 mod pax;
+mod report;
 mod sparse;
 
 use std::collections::HashSet;
@@ -26,9 +27,11 @@ use crate::local::Devices;
 use header::{BLOCK, Dialect, Header, Kind};
 use path::{climbs, normalize};
 use pax::Said;
+use report::{lossy, refusal};
 use sparse::{MapReader, Regions};
 
 pub use header::is_header;
+pub use report::{Cause, Contents, Limits, NameHash, Refusal};
 
 /// Longer extension headers are an attack on our memory.
 const TEXT_MAX: u64 = 1 << 20;
@@ -38,93 +41,6 @@ const NAME_MAX: usize = 4095;
 const DEVICES_MAX: usize = 4096;
 /// More than this behind the end mark is no padding.
 const PADDING_MAX: u64 = 64 << 20;
-
-/// What is wrong with an archive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The member, as the archive names it; empty when it has no name yet.
-    pub member: String,
-    /// Where its header begins in the decompressed stream.
-    pub offset: u64,
-    /// Why.
-    pub reason: String,
-    /// What to do about it depends on this.
-    pub cause: Cause,
-}
-
-/// What kind of thing is wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// The archive is hostile, damaged, or of a form that we do not read.
-    Unsound,
-    /// It holds device nodes, and they were not asked for.
-    Device,
-    /// It holds more than there is room for.
-    TooLarge,
-}
-
-/// What there is room for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of content.
-    pub bytes: u64,
-    /// Members.
-    pub members: u64,
-}
-
-impl Limits {
-    /// No limits.
-    pub const NONE: Self = Self { bytes: u64::MAX, members: u64::MAX };
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.member.is_empty() {
-            write!(f, "at byte {}: {}", self.offset, self.reason)
-        } else {
-            write!(f, "member `{}` at byte {}: {}", self.member, self.offset, self.reason)
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-/// What an archive holds.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Contents {
-    /// How many members.
-    pub members: u64,
-    /// Bytes of their content.
-    pub bytes: u64,
-    /// The device nodes among them, as the archive names them.
-    pub devices: Vec<Vec<u8>>,
-    /// The hash of the names of those that are to be unpacked, as [`NameHash`] makes it.
-    pub names: [u8; 32],
-    /// The hash of the decompressed stream, to be compared with what is unpacked.
-    pub digest: [u8; 32],
-}
-
-/// Hashes names in the order of an archive, each without slashes at its end. A name with line breaks counts as several, as it does
-/// in a list of names by lines.
-#[derive(Debug, Clone, Default)]
-pub struct NameHash(Sha256);
-
-impl NameHash {
-    /// Takes the next name.
-    pub fn add(&mut self, name: &[u8]) {
-        for line in name.split(|byte| *byte == b'\n') {
-            let end = line.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
-            self.0.update(&line[..end]);
-            self.0.update(b"\n");
-        }
-    }
-
-    /// Returns the hash.
-    #[must_use]
-    pub fn finish(self) -> [u8; 32] {
-        self.0.finalize().into()
-    }
-}
 
 /// Reads a whole archive.
 ///
@@ -449,10 +365,6 @@ impl<R: Read> Scanner<R> {
     }
 }
 
-fn refusal(member: &[u8], offset: u64, reason: &str) -> Refusal {
-    Refusal { member: lossy(member), offset, reason: reason.to_owned(), cause: Cause::Unsound }
-}
-
 /// Returns how much content follows a header. GNU tar reads content only of files, and takes a file whose name ends with a slash for
 /// a directory.
 fn content_size(header: &Header, said: Option<u64>, name: &[u8]) -> Result<u64, String> {
@@ -465,8 +377,4 @@ fn content_size(header: &Header, said: Option<u64>, name: &[u8]) -> Result<u64, 
         _ if said.is_some_and(|size| size > 0) => Err("it has content, and is not a file".to_owned()),
         _ => Ok(0),
     }
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(NAME_MAX)]).escape_debug().to_string()
 }

@@ -17,7 +17,7 @@ use keiki_core::context::{Context, Progress};
 use keiki_core::engine::Fill;
 use keiki_core::tool::{Input, Tool};
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
-use keiki_tree::{CopyOptions, copy_tree};
+use keiki_tree::{CopyOptions, TreeError, copy_tree};
 use sha2::{Digest, Sha256};
 
 use crate::archive::Archive;
@@ -80,7 +80,12 @@ impl Local {
             context.progress(Progress { entries: progress.entries, bytes: progress.bytes });
         };
         let options = CopyOptions { progress: Some(&report), ..CopyOptions::default() };
-        copy_tree(source.as_fd(), root, &options).map(drop).map_err(std::io::Error::from).or_err(shown)
+        match copy_tree(source.as_fd(), root, &options) {
+            Err(inside @ TreeError::TargetInside { .. }) => {
+                Err(Error::new(ErrorKind::InvalidArgument, shown()).with_source(inside))
+            }
+            other => other.map(drop).map_err(std::io::Error::from).or_err(shown),
+        }
     }
 
     fn unpack(&self, context: &Context, root: BorrowedFd<'_>) -> Result<()> {

@@ -21,6 +21,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::entries::FileId;
 use crate::error::Result;
 use crate::walk::{WalkOptions, walk};
 
@@ -153,6 +154,7 @@ pub fn copy_tree(
     let (root, memory) = open_roots(source, target)?;
     let copier = Copier {
         mount: memory.mount(),
+        target: memory.target(),
         contents: Contents::new(options.reflink),
         links: Links::default(),
         flags: Flags::default(),
@@ -170,6 +172,8 @@ pub fn copy_tree(
 struct Copier<'a> {
     /// The mount that is not left.
     mount: (u64, u32, u32),
+    /// The root of the copy, which must not be met in the source.
+    target: FileId,
     contents: Contents,
     links: Links<Self>,
     flags: Flags<Self>,

@@ -31,6 +31,12 @@ pub enum TreeError {
         /// The entry, relative to the root of the tree.
         path: PathBuf,
     },
+    /// The copy would be copied into itself without end.
+    #[error("`{path}` is where the copy goes: a tree cannot be copied into itself")]
+    TargetInside {
+        /// The entry, relative to the root of the tree.
+        path: PathBuf,
+    },
     /// A file system is mounted in a tree that is to be removed.
     #[error("`{path}` is a mount point")]
     MountPoint {
@@ -62,6 +68,7 @@ impl TreeError {
             Self::SourceChanged { .. } | Self::MountPoint { .. } | Self::Moved { .. } => {
                 io::ErrorKind::ResourceBusy
             }
+            Self::TargetInside { .. } => io::ErrorKind::InvalidInput,
             Self::ReflinkRefused { .. } => io::ErrorKind::Unsupported,
         }
     }

@@ -189,3 +189,16 @@ fn every_format_that_tar_writes_is_read() {
         assert!(error.full_message().contains("not supported"), "{error:?}");
     }
 }
+
+#[test]
+fn a_directory_that_holds_the_new_root_is_refused() {
+    let work = tempfile::tempdir().unwrap();
+    let target = work.path().join("a/target");
+    fs::create_dir_all(&target).unwrap();
+    let root = File::open(&target).unwrap();
+    let error = Local::new(work.path(), Devices::Refuse)
+        .unwrap()
+        .fill(&Context::default(), root.as_fd())
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
+}

@@ -33,6 +33,10 @@ impl Memory {
     pub(super) fn mount(&self) -> (u64, u32, u32) {
         self.source.mount()
     }
+
+    pub(super) fn target(&self) -> FileId {
+        self.target
+    }
 }
 
 /// Opens the two roots for ourselves and closes the target to everybody else.
@@ -41,6 +45,10 @@ pub(super) fn open_roots(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Resu
     let source = open_directory(source, c".").map_err(at_root("openat"))?;
     let target = open_directory(target, c".").map_err(at_root("openat"))?;
     let meta = Meta::of(&source).map_err(at_root("statx"))?;
+    let id = Meta::of(&target).map_err(at_root("statx"))?.id();
+    if meta.id() == id {
+        return Err(TreeError::TargetInside { path: ".".into() });
+    }
     let xattrs = Reader::new().read(Owner::Open(source.as_fd())).map_err(at_root("fgetxattr"))?;
     // A default ACL or setgid that the target got from the directory above would be handed down to everything in it.
     for acl in [c"system.posix_acl_default", c"system.posix_acl_access"] {
@@ -50,7 +58,6 @@ pub(super) fn open_roots(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Resu
         }
     }
     fchmod(&target, Mode::RWXU).map_err(at_root("fchmod"))?;
-    let id = Meta::of(&target).map_err(at_root("statx"))?.id();
     Ok((Pair { source, target }, Memory { source: meta, xattrs, target: id }))
 }
 
@@ -82,6 +89,9 @@ impl Visit for Copier<'_> {
     fn enter(&self, worker: &mut Worker, at: &Place<'_, Self>, name: &CStr) -> Result<Entered<Self>> {
         let source = open_directory(&at.handle.source, name).map_err(|errno| at.vanished(name, errno))?;
         let meta = Meta::of(&source).map_err(at.error("statx", name))?;
+        if meta.id() == self.target {
+            return Err(TreeError::TargetInside { path: at.node.path_of(name) });
+        }
         let xattrs = worker.xattrs.read(Owner::Open(source.as_fd())).map_err(at.error("fgetxattr", name))?;
         mkdirat(&at.handle.target, name, Mode::RWXU).map_err(at.error("mkdirat", name))?;
         let target = open_directory(&at.handle.target, name).map_err(at.error("openat", name))?;

@@ -482,3 +482,20 @@ fn the_description_names_the_entry_and_the_fact_that_differ() {
     assert!(lines.contains(&"c: entry is (none), was file".to_owned()), "{lines:?}");
     assert!(lines.contains(&"d: entry is file, was (none)".to_owned()), "{lines:?}");
 }
+
+#[test]
+fn a_tree_is_not_copied_into_itself() {
+    let trees = Trees::new();
+    fs::create_dir_all(trees.source("a/b/target")).unwrap();
+    fs::write(trees.source("a/file"), "x").unwrap();
+    let source = File::open(trees.source(".")).unwrap();
+    for (name, met) in [("a/b/target", "a/b/target"), (".", ".")] {
+        let target = File::open(trees.source(name)).unwrap();
+        let error =
+            keiki_tree::copy_tree(source.as_fd(), target.as_fd(), &CopyOptions::default()).unwrap_err();
+        assert!(
+            matches!(&error, TreeError::TargetInside { path } if path == Path::new(met)),
+            "{name}: {error}"
+        );
+    }
+}

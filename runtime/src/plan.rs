@@ -64,6 +64,7 @@ pub(crate) struct Settings {
     pub(crate) entries: Vec<MountEntry>,
     pub(crate) cgroup_name: String,
     pub(crate) limits: Vec<Limit>,
+    pub(crate) devices: Option<Devices>,
     pub(crate) rlimits: Vec<Rlimit>,
     pub(crate) sysctls: Vec<(String, String)>,
     pub(crate) halt_signal: Option<i32>,
@@ -147,6 +148,28 @@ pub(crate) struct Limit {
     pub(crate) value: String,
     /// Where the configuration says it.
     pub(crate) place: String,
+}
+
+/// Which devices the container may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Devices {
+    /// Whether everything is allowed but the exceptions, rather than nothing but them.
+    pub(crate) allows: bool,
+    pub(crate) exceptions: Vec<DeviceRule>,
+    /// Where the configuration says it first.
+    pub(crate) place: String,
+}
+
+/// An exception: `c 1:3 rwm`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeviceRule {
+    /// `a`, `b` or `c`.
+    pub(crate) kind: char,
+    pub(crate) major: Option<u32>,
+    pub(crate) minor: Option<u32>,
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+    pub(crate) make: bool,
 }
 
 /// One line of `lxc.prlimit.*`.

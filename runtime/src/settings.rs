@@ -1,6 +1,7 @@
 //! From configuration to [`Settings`]: every key is applied, known to be without effect on a start, warned about by
 //! name and place, or refused. None is passed over in silence.
 
+mod devices;
 mod mount_entry;
 
 use std::collections::BTreeMap;
@@ -43,13 +44,11 @@ const WITHOUT_EFFECT: [&str; 22] = [
 ];
 
 /// Keys, or beginnings of keys, that are understood and not applied by this version.
-const NOT_APPLIED: [&str; 19] = [
+const NOT_APPLIED: [&str; 17] = [
     "lxc.apparmor.",
     "lxc.selinux.",
     "lxc.seccomp.",
     "lxc.hook.",
-    "lxc.cgroup.devices.",
-    "lxc.cgroup2.devices.",
     "lxc.cgroup.dir",
     "lxc.cgroup.relative",
     "lxc.console.path",
@@ -71,10 +70,18 @@ const NOT_APPLIED: [&str; 19] = [
 /// `InvalidArgument` with `file:line:column` for what is no configuration; `Unsupported` for what must not be left out.
 pub(crate) fn read(config: &[u8], file: &Path, name: &str) -> Result<(Settings, Vec<String>)> {
     let config = ContainerConfig::parse(config, file)?;
+    // The rules of both versions say the same in LXC's own files; those of version 2 are what is applied.
+    let rules = if config.below("lxc.cgroup2.devices.").next().is_some() {
+        "lxc.cgroup2.devices."
+    } else {
+        "lxc.cgroup.devices."
+    };
+    let devices = devices::read(config.below(rules))?;
     let mut reader = Reader { settings: defaults(name), warnings: BTreeMap::new(), dropped: 0, kept: None };
     for line in config.settings() {
         reader.take(line)?;
     }
+    reader.settings.devices = devices;
     Ok(reader.finish())
 }
 
@@ -98,6 +105,7 @@ fn defaults(name: &str) -> Settings {
         entries: Vec::new(),
         cgroup_name: format!("lxc.payload.{name}"),
         limits: Vec::new(),
+        devices: None,
         rlimits: Vec::new(),
         sysctls: Vec::new(),
         halt_signal: None,
@@ -155,6 +163,13 @@ impl Reader {
                 "this version of keiki runs privileged containers only",
             )
             .with_hint("start it with `lxc-start`, or remove lxc.idmap"));
+        }
+        if key.starts_with("lxc.cgroup.devices.") || key.starts_with("lxc.cgroup2.devices.") {
+            return Ok(());
+        }
+        let is_profile = matches!(key, "lxc.apparmor.profile" | "lxc.selinux.context");
+        if is_profile && matches!(line.value.as_str(), "unconfined" | "unchanged") {
+            return Ok(());
         }
         let is_interface = key.strip_prefix("lxc.net.").is_some_and(|rest| rest.ends_with(".type"));
         if is_interface {

@@ -5,6 +5,7 @@ pub mod call;
 pub mod caps;
 pub mod cgroup;
 pub mod clock;
+pub mod device_filter;
 pub mod lock;
 pub mod memfd;
 pub mod mount;

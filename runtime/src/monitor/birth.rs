@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use keiki_core::mount_plan;
 use keiki_sys::cgroup::{self, Cgroup};
+use keiki_sys::device_filter::{self, Kind, Rule, Verdict};
 use keiki_sys::process::{self, Birth, Child, Identity};
 use keiki_sys::tty::Pair;
 use nix::sched::CloneFlags;
@@ -19,7 +20,7 @@ use super::Monitor;
 use super::first_process::{self, Ingredients};
 use crate::channel;
 use crate::failure::{AtStep, Failure, Step};
-use crate::plan::{Dev, Limit, Network};
+use crate::plan::{Dev, DeviceRule, Devices, Limit, Network};
 use crate::rundir::KILL;
 
 /// What a first process tells before it executes its program.
@@ -71,6 +72,9 @@ impl Monitor {
         self.publish(crate::status::ContainerState::Starting)?;
         for limit in self.plan.settings.limits.iter().filter(|limit| limit.controller.is_none()) {
             apply(&made, limit)?;
+        }
+        if let Some(devices) = &self.plan.settings.devices {
+            filter_devices(&made, devices)?;
         }
         if layout.has_version_2() { made.open().at("open the cgroup").map(Some) } else { Ok(None) }
     }
@@ -144,6 +148,35 @@ impl Monitor {
 
 fn apply(cgroup: &Cgroup, limit: &Limit) -> Step {
     cgroup.write(&limit.file, &limit.value).at("set the limit").map_err(|failure| failure.about(&limit.place))
+}
+
+/// Restricts the devices of whoever is born in the cgroup.
+fn filter_devices(cgroup: &Cgroup, devices: &Devices) -> Step {
+    let about = |failure: Failure| failure.about(&devices.place);
+    if !cgroup::layout().has_version_2() {
+        let text = "this host has no unified cgroup tree, where keiki restricts devices";
+        return Err(about(Failure::new("restrict the devices", text)));
+    }
+    let default = if devices.allows { Verdict::Allow } else { Verdict::Deny };
+    let rules: Vec<Rule> = devices.exceptions.iter().map(filter_rule).collect();
+    let open = std::fs::File::open(cgroup.path()).at("open the cgroup").map_err(about)?;
+    device_filter::attach(&open, default, &rules).at("restrict the devices").map_err(about)
+}
+
+fn filter_rule(rule: &DeviceRule) -> Rule {
+    let bit = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
+    Rule {
+        kind: match rule.kind {
+            'b' => Kind::Block,
+            'c' => Kind::Character,
+            _ => Kind::Any,
+        },
+        major: rule.major,
+        minor: rule.minor,
+        access: bit(rule.read, device_filter::READ)
+            | bit(rule.write, device_filter::WRITE)
+            | bit(rule.make, device_filter::MAKE),
+    }
 }
 
 fn missing_controller(limit: &Limit) -> Failure {

@@ -32,10 +32,10 @@ lxc.net.0.type = empty
 
 #[test]
 fn what_is_not_applied_is_warned_about_once_by_name_and_place() {
-    let text = "lxc.cgroup2.devices.allow = a\nlxc.cgroup2.devices.allow = b\nlxc.net.0.type = veth\nlxc.net.0.link = br0\n";
+    let text = "lxc.hook.mount = a\nlxc.hook.mount = b\nlxc.net.0.type = veth\nlxc.net.0.link = br0\n";
     let (_, warnings) = read_text(text).unwrap();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert!(warnings[0].starts_with("/c/config:1:29: lxc.cgroup2.devices.allow "), "{warnings:?}");
+    assert!(warnings[0].starts_with("/c/config:1:18: lxc.hook.mount "), "{warnings:?}");
     assert!(warnings[0].ends_with("(2 lines)"));
     assert!(warnings[1].contains("loopback"));
 }
@@ -71,4 +71,20 @@ fn limits_name_their_hierarchy() {
     let controllers: Vec<_> = settings.limits.iter().map(|limit| limit.controller.as_deref()).collect();
     assert_eq!(controllers, [Some("memory"), None]);
     assert_eq!(settings.limits[0].file, "memory.limit_in_bytes");
+}
+
+#[test]
+fn device_rules_become_one_default_with_exceptions() {
+    let text = "lxc.cgroup.devices.deny = a\nlxc.cgroup2.devices.allow = c 9:9 r\nlxc.cgroup2.devices.deny = a\n\
+                lxc.cgroup2.devices.allow = c 1:3 rwm\nlxc.cgroup2.devices.allow = b *:* m\n\
+                lxc.cgroup2.devices.deny = b *:* m\n";
+    let (settings, warnings) = read_text(text).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let devices = settings.devices.unwrap();
+    assert!(!devices.allows);
+    assert_eq!(devices.exceptions.len(), 1);
+    assert_eq!((devices.exceptions[0].major, devices.exceptions[0].minor), (Some(1), Some(3)));
+    assert!(
+        read_text("lxc.cgroup2.devices.allow = c 1 rwm").unwrap_err().full_message().contains("MAJOR:MINOR")
+    );
 }

@@ -164,3 +164,18 @@ fn what_is_not_applied_is_told_to_the_caller() {
     assert!(started.warnings[0].contains("lxc.apparmor.profile"), "{:?}", started.warnings);
     ground.kill(&key);
 }
+
+#[test]
+fn devices_that_the_configuration_does_not_allow_can_be_made_and_not_used() {
+    if !keiki_sys::cgroup::layout().has_version_2() {
+        println!("skipped: needs a cgroup tree of version 2");
+        return;
+    }
+    let Some(mut ground) = ground() else { return };
+    let key = ground.create("nodes", "");
+    ground.start_sleeper(&key);
+    assert_eq!(ground.script(&key, "mknod /kmsg c 1 11 && mknod /zero c 1 5"), 0);
+    assert_eq!(ground.script(&key, "head -c 1 /zero > /dev/null"), 0);
+    assert_ne!(ground.script(&key, "head -c 1 /kmsg > /dev/null 2>&1"), 0);
+    ground.kill(&key);
+}

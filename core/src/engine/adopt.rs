@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::Path;
 
 use super::catalogue::journal as rows;
 use super::catalogue::{ContainerRow, PlacedRole, VolumeRow};
@@ -14,16 +13,15 @@ use super::discover::{
     Discovered, DiscoveredSnapshot, no_container, owner_of_snapshot, snapshot_as_container,
 };
 use super::intent::Touched;
-use super::kin::own_path;
+use super::kin::Owners;
 use super::locks::Hold;
 use super::request::ContainerKey;
 use super::settle::Known;
 use super::{Engine, home, now, relations};
-use crate::capability::ParentWrite;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lineage::lxc_files::LxcSnapshots;
-use crate::lineage::{Dependency, Edge, EdgeKind, NodeRole};
+use crate::lineage::{Dependency, Edge, NodeRole};
 use crate::store::Presence;
 use crate::volume::{Volume, VolumeId, VolumeSource};
 
@@ -319,9 +317,6 @@ impl Engine {
     }
 
     /// Returns the dependency of a volume of LXC upon a volume of one of the candidates.
-    ///
-    /// LXC copies the upper layer of an overlay and shares what lies below it: then the parent must stay where it is,
-    /// but what it writes goes into its own upper layer and does not show.
     fn dependency_of(
         &self,
         key: &ContainerKey,
@@ -331,27 +326,11 @@ impl Engine {
         let store = self.store_of(volume)?;
         let capabilities = self.capabilities(store.as_ref(), &key.lxcpath, Some(volume))?;
         let Some(terms) = Dependency::of(&capabilities) else { return Ok(None) };
-        let paths: Vec<&Path> = volume.source.paths().collect();
-        let Some((_, lowers)) = paths.split_last() else { return Ok(None) };
         let mut rows = Vec::new();
         for candidate in candidates {
             rows.extend(self.catalogue.volumes_of(candidate)?);
         }
-        rows.retain(|row| row.volume.id != volume.id);
-        for lower in lowers {
-            let is_own = |row: &&VolumeRow| own_path(&row.volume.source) == Some(*lower);
-            let is_base = |row: &&VolumeRow| {
-                lower.starts_with(row.container.home())
-                    && row.volume.source.paths().any(|path| path == *lower)
-            };
-            let own = rows.iter().find(is_own).map(|row| (row, terms.write));
-            let base = || rows.iter().find(is_base).map(|row| (row, ParentWrite::Free));
-            if let Some((row, write)) = own.or_else(base) {
-                let kind = EdgeKind::Dependency(Dependency { write, ..terms });
-                return Ok(Some(Edge { child: volume.id, parent: row.volume.id, kind }));
-            }
-        }
-        Ok(None)
+        Ok(Owners::of(&rows).dependency(volume, terms))
     }
 }
 

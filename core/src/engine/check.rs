@@ -9,6 +9,7 @@
 
 mod cure;
 mod diagnosis;
+mod kinship;
 mod survey;
 
 use std::path::{Path, PathBuf};

@@ -1,20 +1,18 @@
 //! Compares what was seen, thing by thing. Reads homes and asks stores; changes nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::cure::Cure;
+use super::kinship::diagnose_marks;
 use super::survey::Survey;
 use super::{Finding, FindingState, Problem};
 use crate::engine::catalogue::{ContainerRow, PlacedRole, VolumeRow};
-use crate::engine::kin::{Owners, own_path};
 use crate::engine::request::ContainerKey;
-use crate::engine::{Engine, home, relations};
+use crate::engine::{Engine, home};
 use crate::error::{ErrorKind, Result};
-use crate::lineage::lxc_files::LxcSnapshots;
-use crate::lineage::{Edge, EdgeKind, NodeRole};
-use crate::name::SnapshotName;
-use crate::store::{Found, Presence};
+use crate::lineage::NodeRole;
+use crate::store::Presence;
 use crate::volume::{Volume, VolumeId, VolumeSource};
 
 /// One finding with what would cure it.
@@ -25,7 +23,7 @@ pub(super) struct Diagnosis {
 }
 
 impl Diagnosis {
-    fn new(problem: Problem, subject: String, detail: String, remedy: &str, cure: Cure) -> Self {
+    pub(super) fn new(problem: Problem, subject: String, detail: String, remedy: &str, cure: Cure) -> Self {
         let state = if cure == Cure::None { FindingState::NeedsDecision } else { FindingState::Repairable };
         Self { finding: Finding { problem, subject, detail, remedy: remedy.to_owned(), state }, cure }
     }
@@ -276,95 +274,9 @@ impl Engine {
             other => other,
         }
     }
-
-    /// Dependencies that places and LXC's files tell of against edges.
-    fn diagnose_edges(&self, survey: &Survey, all: &mut Vec<Diagnosis>) -> Result<()> {
-        let depends: HashSet<VolumeId> = survey
-            .edges
-            .iter()
-            .filter(|edge| matches!(edge.kind, EdgeKind::Dependency(_)))
-            .map(|edge| edge.child)
-            .collect();
-        let owners = Owners::of(survey.rows.values().map(|row| (row.volume.id, &row.volume.source)));
-        for (id, row) in survey.rows.iter().filter(|(id, row)| {
-            !depends.contains(id) && row.container.lxcpath == survey.lxcpath && !survey.busy.ids.contains(id)
-        }) {
-            let store = self.store_of(&row.volume)?;
-            let capabilities = self.capabilities(store.as_ref(), &survey.lxcpath, Some(&row.volume))?;
-            if !capabilities.clones_depend() {
-                continue;
-            }
-            let parent = match own_path(&row.volume.source) {
-                Some(_) => owners.below(*id, &row.volume.source),
-                None => parent_by_name(survey, row)?,
-            };
-            let Some(parent) = parent else { continue };
-            let subject = survey.lineage.display(*id);
-            let detail = format!(
-                "it needs the data of `{}`, and the catalogue does not say so",
-                survey.lineage.display(parent)
-            );
-            let cure = Cure::Edge(Edge::of_clone(*id, parent, &capabilities));
-            all.push(Diagnosis::new(
-                Problem::UnrecordedDependency,
-                subject,
-                detail,
-                "it is written down",
-                cure,
-            ));
-        }
-        Ok(())
-    }
-
-    /// LXC's relation files against the graph.
-    fn diagnose_relations(&self, survey: &Survey, all: &mut Vec<Diagnosis>) -> Result<()> {
-        let mut wanted: BTreeMap<ContainerKey, Vec<ContainerKey>> = BTreeMap::new();
-        for row in &survey.containers {
-            if survey.busy.keys.contains(&row.key) || !home::exists(&row.key.home())? {
-                continue;
-            }
-            let Some(head) = member(survey, &row.key, &NodeRole::Head) else { continue };
-            let ancestors = containers_above(survey, head);
-            if !ancestors.is_empty() && !self.are_linked(&row.key, &ancestors)? {
-                wanted.insert(row.key.clone(), ancestors);
-            }
-        }
-        for (child, ancestors) in wanted {
-            let names: Vec<String> = ancestors.iter().map(|key| key.display(&survey.lxcpath)).collect();
-            let detail = format!("LXC's files do not say that it needs {}", names.join(", "));
-            let subject = child.name.to_string();
-            let cure = Cure::Relations(child, ancestors);
-            all.push(Diagnosis::new(
-                Problem::RelationsDisagree,
-                subject,
-                detail,
-                "they are written anew",
-                cure,
-            ));
-        }
-        Ok(())
-    }
-
-    fn are_linked(&self, child: &ContainerKey, ancestors: &[ContainerKey]) -> Result<bool> {
-        let Ok(named) = relations::read_rdepends(child) else { return Ok(false) };
-        if named != ancestors {
-            return Ok(false);
-        }
-        for ancestor in ancestors {
-            let knows = match relations::read_snapshots(ancestor) {
-                Ok(LxcSnapshots::Pairs(keys)) => keys.contains(child),
-                Ok(LxcSnapshots::Count(_)) => true,
-                Err(_) => false,
-            };
-            if !knows && home::exists(&ancestor.home())? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
 }
 
-fn member<'a>(survey: &'a Survey, key: &ContainerKey, role: &NodeRole) -> Option<&'a VolumeRow> {
+pub(super) fn member<'a>(survey: &'a Survey, key: &ContainerKey, role: &NodeRole) -> Option<&'a VolumeRow> {
     let node = match role {
         NodeRole::Snapshot(name) => survey.lineage.snapshot(key, name),
         _ => survey.lineage.head(key),
@@ -385,33 +297,6 @@ fn is_home_in_question(survey: &Survey, row: &VolumeRow) -> Result<bool> {
     })
 }
 
-/// The containers whose data a head needs, eldest first.
-fn containers_above(survey: &Survey, head: &VolumeRow) -> Vec<ContainerKey> {
-    let mut found: Vec<ContainerKey> = Vec::new();
-    let mut next = survey.lineage.parent(head.volume.id);
-    while let Some((node, _)) = next {
-        if node.container != head.container && !found.contains(&node.container) {
-            found.push(node.container.clone());
-        }
-        next = survey.lineage.parent(node.id);
-    }
-    found.reverse();
-    found
-}
-
-/// The parent of a volume whose store tells no places: by LXC's file, or the head that a snapshot lies beside.
-fn parent_by_name(survey: &Survey, row: &VolumeRow) -> Result<Option<VolumeId>> {
-    let head = |key: &ContainerKey| survey.lineage.head(key).map(|node| node.id);
-    match &row.role {
-        NodeRole::Head => {
-            let ancestors = relations::read_rdepends(&row.container).unwrap_or_default();
-            Ok(ancestors.last().and_then(head))
-        }
-        NodeRole::Snapshot(_) => Ok(head(&row.container)),
-        NodeRole::Layer | NodeRole::Ghost => Ok(None),
-    }
-}
-
 fn unfinished(survey: &Survey, all: &mut Vec<Diagnosis>) {
     for stored in &survey.unfinished {
         let detail = format!("{} left it unfinished, and it could not be resolved so far", stored.owner);
@@ -420,65 +305,6 @@ fn unfinished(survey: &Survey, all: &mut Vec<Diagnosis>) {
         let subject = stored.operation.clone();
         all.push(Diagnosis::new(Problem::UnfinishedOperation, subject, detail, remedy, cure));
     }
-}
-
-/// Marks that no row names: layers where something stands upon them, else nobody's.
-fn diagnose_marks(survey: &Survey, all: &mut Vec<Diagnosis>) {
-    let rows = survey.rows.values().map(|row| &row.volume.source);
-    let lowers: HashSet<&Path> = rows
-        .chain(survey.found.iter().map(|found| &found.source))
-        .flat_map(|source| {
-            let own = own_path(source);
-            source.paths().filter(move |path| Some(*path) != own)
-        })
-        .collect();
-    let mut seen = HashSet::new();
-    for Found { id, source } in &survey.found {
-        if survey.rows.contains_key(id) || survey.busy.ids.contains(id) || !seen.insert(*id) {
-            continue;
-        }
-        let owner = own_path(source).and_then(|path| owner_of(survey, path));
-        if owner.as_ref().is_some_and(|key| is_unrecorded(survey, key) || survey.busy.keys.contains(key)) {
-            // The finding about its container comes first; with that repaired, this one is looked at again.
-            continue;
-        }
-        let detail = format!("`{source}` carries our mark `{id}`, and the catalogue does not know it");
-        let (remedy, cure) = match owner {
-            Some(container) if own_path(source).is_some_and(|path| lowers.contains(path)) => {
-                let row = VolumeRow {
-                    volume: Volume::new(*id, source.clone()),
-                    container,
-                    role: NodeRole::Layer,
-                    placed: PlacedRole::Successor,
-                    created: None,
-                };
-                ("others stand upon it: it is written down as a layer", Cure::Volume(Box::new(row)))
-            }
-            Some(container) if is_snapshot_home(survey, &container, source) => continue,
-            _ => ("when no other installation of keiki uses it, remove it by hand", Cure::None),
-        };
-        all.push(Diagnosis::new(Problem::UnrecordedVolume, source.to_string(), detail, remedy, cure));
-    }
-}
-
-/// The container in whose home a path is.
-fn owner_of(survey: &Survey, path: &Path) -> Option<ContainerKey> {
-    let name = path.strip_prefix(&survey.lxcpath).ok()?.iter().next()?.to_str()?;
-    let name = crate::name::ContainerName::existing(name).ok()?;
-    Some(ContainerKey { lxcpath: survey.lxcpath.clone(), name })
-}
-
-fn is_unrecorded(survey: &Survey, key: &ContainerKey) -> bool {
-    !survey.containers.iter().any(|row| row.key == *key)
-}
-
-/// Whether it lies in a snapshot's directory that is a finding of its own.
-fn is_snapshot_home(survey: &Survey, key: &ContainerKey, source: &VolumeSource) -> bool {
-    let Some(path) = own_path(source) else { return false };
-    let Ok(rest) = path.strip_prefix(key.home().join("snaps")) else { return false };
-    let name = rest.iter().next().and_then(|name| name.to_str());
-    let name = name.and_then(|name| SnapshotName::existing(name).ok());
-    name.is_some_and(|name| survey.lineage.snapshot(key, &name).is_none())
 }
 
 fn strays(survey: &Survey, all: &mut Vec<Diagnosis>) {

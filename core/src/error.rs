@@ -171,13 +171,18 @@ impl Error {
         self
     }
 
-    /// Puts what the caller was doing in front; this error becomes its cause, its kind, context and hints stay.
+    /// Puts what the caller was doing in front; this error becomes its cause, its kind, context and hints stay. One that
+    /// says it already stays as it is.
     #[must_use]
     pub fn while_doing(mut self, message: impl Into<String>) -> Self {
+        let message = message.into();
+        if self.0.message.starts_with(&message) {
+            return self;
+        }
         let context = std::mem::take(&mut self.0.context);
         let hints = std::mem::take(&mut self.0.hints);
         let kind = self.0.kind;
-        Self(Box::new(Inner { kind, message: message.into(), context, hints, source: Some(Box::new(self)) }))
+        Self(Box::new(Inner { kind, message, context, hints, source: Some(Box::new(self)) }))
     }
 
     /// Returns the kind.
@@ -277,6 +282,8 @@ mod tests {
         assert_eq!(outer.hints(), ["free some space"]);
         assert_eq!(outer.context(), [("path", "x".to_owned())]);
         assert!(outer.full_message().starts_with("cannot create `a`: cannot open `x`: No space left"));
+        let again = outer.while_doing("cannot create `a`");
+        assert!(again.full_message().starts_with("cannot create `a`: cannot open `x`"));
     }
 
     fn libc_enospc() -> i32 {

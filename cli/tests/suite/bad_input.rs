@@ -55,7 +55,7 @@ fn a_taken_name_is_a_conflict() {
     bed.line("clone --copy base other").ok();
     insta::assert_snapshot!(bed.line("rename other base"), @r"
     --- stderr
-    error: cannot rename `other` to `base`: container `base` exists
+    error: cannot rename `other`: container `base` exists
     hint: choose another name, or `keiki destroy base` first
     --- exit 4
     ");

@@ -1,6 +1,6 @@
 //! The part of the lineage graph that an operation looks at, with the rows behind it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::catalogue::{Neighbourhood, VolumeRow};
 use super::discover::no_container;
@@ -10,6 +10,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lineage::{Edge, Lineage, NodeRole};
 use crate::name::SnapshotName;
 use crate::volume::VolumeId;
+
+/// From so many dependents on, reading the whole catalogue at once is quicker than walking it.
+const LARGE_FAMILY: u32 = 256;
 
 /// Rows by identity, their edges, and the graph of both.
 #[derive(Debug)]
@@ -73,18 +76,30 @@ pub(super) fn no_snapshot(key: &ContainerKey, name: &SnapshotName) -> Error {
 impl Engine {
     /// Loads the part of the graph around a container.
     pub(super) fn ancestry(&self, key: &ContainerKey, reach: Neighbourhood) -> Result<Ancestry> {
-        let (mut rows, mut edges) = self.catalogue.around(&key.lxcpath, std::slice::from_ref(key), reach)?;
-        for gone in self.vanished(&rows)? {
-            rows.retain(|_, row| row.container != gone);
-        }
+        let (mut rows, mut edges) = self.family(key, reach)?;
+        let gone = self.vanished(&rows)?;
+        rows.retain(|_, row| row.role == NodeRole::Ghost || !gone.contains(&row.container));
         edges.retain(|edge| rows.contains_key(&edge.child) && rows.contains_key(&edge.parent));
         let lineage =
             Lineage::build(&key.lxcpath, rows.values().map(VolumeRow::node), edges.iter().copied())?;
         Ok(Ancestry { rows, edges, lineage })
     }
 
+    fn family(
+        &self,
+        key: &ContainerKey,
+        reach: Neighbourhood,
+    ) -> Result<(BTreeMap<VolumeId, VolumeRow>, Vec<Edge>)> {
+        if reach == Neighbourhood::Whole && self.catalogue.has_large_family(key, LARGE_FAMILY)? {
+            let everything = self.catalogue.everything(&key.lxcpath)?;
+            let rows = everything.rows.into_iter().map(|row| (row.volume.id, row)).collect();
+            return Ok((rows, everything.edges));
+        }
+        self.catalogue.around(&key.lxcpath, std::slice::from_ref(key), reach)
+    }
+
     /// Returns the containers whose home, and with it every volume in it, was removed by other hands: they forbid nothing.
-    fn vanished(&self, rows: &BTreeMap<VolumeId, VolumeRow>) -> Result<Vec<ContainerKey>> {
+    fn vanished(&self, rows: &BTreeMap<VolumeId, VolumeRow>) -> Result<BTreeSet<ContainerKey>> {
         let mut looked_at = BTreeMap::new();
         for row in rows.values().filter(|row| row.role != NodeRole::Ghost) {
             if looked_at.contains_key(&row.container) {

@@ -33,7 +33,7 @@ impl Engine {
     /// [`ErrorKind::AlreadyExists`]; [`ErrorKind::Busy`] while it runs; [`ErrorKind::HasDependents`] while others
     /// find its data by path. Nothing was changed then.
     pub fn rename(&self, context: &Context, key: &ContainerKey, new: &ContainerName) -> Result<()> {
-        let shown = || format!("cannot rename `{}` to `{new}`", key.name);
+        let shown = || format!("cannot rename `{}`", key.name);
         self.know(context, std::slice::from_ref(key)).map_err(|error| error.while_doing(shown()))?;
         if key.name == *new {
             return Ok(());

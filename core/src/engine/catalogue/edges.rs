@@ -109,6 +109,19 @@ impl Catalogue {
         })
     }
 
+    /// Returns whether more than `limit` volumes need a volume of the container directly.
+    pub(in crate::engine) fn has_large_family(&self, key: &ContainerKey, limit: u32) -> Result<bool> {
+        let lxcpath = text(&key.lxcpath)?;
+        let count: u32 = self.read(|db| {
+            db.prepare_cached(
+                "SELECT count(*) FROM (SELECT 1 FROM volumes v JOIN edges e ON e.parent = v.id
+                 WHERE v.lxcpath = ?1 AND v.name = ?2 AND e.terms IS NOT NULL LIMIT ?3)",
+            )?
+            .query_row(rusqlite::params![lxcpath, key.name.as_str(), limit + 1], |row| row.get(0))
+        })?;
+        Ok(count > limit)
+    }
+
     /// Returns the part of the graph around some containers, with its rows by id.
     pub(in crate::engine) fn around(
         &self,

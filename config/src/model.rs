@@ -24,6 +24,20 @@ pub struct Setting {
     pub place: Place,
 }
 
+impl Setting {
+    /// Returns the value as a number, in base 0 as LXC reads it: `16`, `0x10`, `020`.
+    #[must_use]
+    pub fn number(&self) -> Option<u64> {
+        parse_number(&self.value)
+    }
+
+    /// Returns the value as a signal.
+    #[must_use]
+    pub fn signal(&self) -> Option<Signal> {
+        parse_signal(&self.value)
+    }
+}
+
 /// A container's configuration, checked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ContainerConfig {
@@ -115,13 +129,13 @@ impl ContainerConfig {
     /// Returns the number of a key.
     #[must_use]
     pub fn number(&self, key: &str) -> Option<u64> {
-        parse_number(self.text(key)?)
+        self.setting(key)?.number()
     }
 
     /// Returns the signal of a key.
     #[must_use]
     pub fn signal(&self, key: &str) -> Option<Signal> {
-        parse_signal(self.text(key)?)
+        self.setting(key)?.signal()
     }
 
     /// Returns the size of a key; `None` for `auto` too.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use keiki_config::{ContainerConfig, Setting};
 use keiki_core::{Error, ErrorKind, Result};
-use keiki_sys::{caps, signal};
+use keiki_sys::caps;
 
 use crate::plan::{Automount, Dev, Limit, Network, Rlimit, Settings};
 
@@ -275,10 +275,12 @@ fn variable(line: &Setting) -> Result<(OsString, OsString)> {
 }
 
 fn signal_of(line: &Setting) -> Result<i32> {
-    signal::parse(&line.value).ok_or_else(|| refuse(line, ErrorKind::InvalidArgument, "this is no signal"))
+    let signal =
+        line.signal().ok_or_else(|| refuse(line, ErrorKind::InvalidArgument, "this is no signal"))?;
+    Ok(signal.0)
 }
 
-/// LXC passes over names that it does not know, because kernels differ; so do we.
+/// The configuration was read: every word is a capability, or `none`.
 fn capabilities(line: &Setting) -> u64 {
     let numbers: Vec<u8> = line.value.split_ascii_whitespace().filter_map(caps::number).collect();
     caps::mask(&numbers)
@@ -286,7 +288,7 @@ fn capabilities(line: &Setting) -> u64 {
 
 fn rlimit(name: &str, line: &Setting) -> Result<Rlimit> {
     let parse = |text: &str| match text.trim() {
-        "unlimited" => Ok(None),
+        "unlimited" | "-1" => Ok(None),
         number => {
             number.parse().map(Some).map_err(|_| refuse(line, ErrorKind::InvalidArgument, "this is no limit"))
         }
@@ -308,14 +310,15 @@ fn refuse(line: &Setting, kind: ErrorKind, why: &str) -> Error {
     Error::new(kind, format!("{}: `{} = {}`: {why}", line.place, line.key, line.value))
 }
 
-fn number<T: std::str::FromStr>(line: &Setting) -> Result<T> {
-    line.value.parse().map_err(|_| refuse(line, ErrorKind::InvalidArgument, "this is no number"))
+fn number<T: TryFrom<u64>>(line: &Setting) -> Result<T> {
+    let number = line.number().and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| refuse(line, ErrorKind::InvalidArgument, "this is no number"))
 }
 
 fn switch(line: &Setting) -> Result<bool> {
-    match line.value.as_str() {
-        "0" => Ok(false),
-        "1" => Ok(true),
+    match line.number() {
+        Some(0) => Ok(false),
+        Some(1) => Ok(true),
         _ => Err(refuse(line, ErrorKind::InvalidArgument, "write 0 or 1")),
     }
 }

@@ -88,3 +88,13 @@ fn device_rules_become_one_default_with_exceptions() {
         read_text("lxc.cgroup2.devices.allow = c 1 rwm").unwrap_err().full_message().contains("MAJOR:MINOR")
     );
 }
+
+#[test]
+fn values_are_read_as_lxc_reads_them() {
+    let (settings, warnings) = read_text(
+        "lxc.tty.max = 010\nlxc.pty.max = 0x10\nlxc.ephemeral = 01\nlxc.signal.halt = sigpwr\nlxc.prlimit.core = -1\n",
+    )
+    .unwrap();
+    assert_eq!((settings.terminals, settings.pty_max, settings.ephemeral), (8, 16, true));
+    assert_eq!((settings.halt_signal, settings.rlimits[0].soft, warnings.len()), (Some(30), None, 0));
+}

@@ -402,9 +402,7 @@ macro_rules! histories {
 histories! {
     independent, independent_disturbed: ReferenceOptions::independent();
     independent_in_homes, independent_in_homes_disturbed: ReferenceOptions::independent().in_home();
-    #[ignore = "restore in place leaves the layer that only the old head needed"]
     freezing, freezing_disturbed: ReferenceOptions::freezing();
-    #[ignore = "restore in place leaves the layer that only the old head needed"]
     freezing_in_homes, freezing_in_homes_disturbed: ReferenceOptions::freezing().in_home();
     deferring, deferring_disturbed: ReferenceOptions::deferring();
     refusing, refusing_disturbed: ReferenceOptions::refusing();

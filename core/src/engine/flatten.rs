@@ -48,7 +48,6 @@ impl Engine {
             Some(group) => self.wait(group.flatten(context, &head.volume, built)),
             None => Err(Error::new(ErrorKind::Internal, "the store cannot flatten any more")),
         })?;
-        self.reclaim_garbage(context, key)?;
         Ok(Outcome { name, volume, means: Some(Means::Copy), cost: Cost::PerByte })
     }
 }

@@ -81,6 +81,8 @@ pub(super) struct Replace {
     pub(super) container: ContainerKey,
     pub(super) old: Volume,
     pub(super) afterwards: Afterwards,
+    /// Layers and ghosts that only the old head needed, children before parents.
+    pub(super) unneeded: Vec<Volume>,
     pub(super) placed: PlacedRole,
     /// The new head where it will be.
     pub(super) new: Volume,
@@ -181,6 +183,7 @@ impl Touched {
             }
             Intent::Replace(replace) => {
                 self.ids.extend([replace.old.id, replace.new.id]);
+                self.ids.extend(replace.unneeded.iter().map(|volume| volume.id));
                 self.keys.insert(replace.container.clone());
                 self.paths.insert(replace.staging.clone());
             }

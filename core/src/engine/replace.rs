@@ -17,7 +17,7 @@ use super::request::ContainerKey;
 use super::{Engine, home};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
-use crate::lineage::{Edge, EdgeKind, NodeRole};
+use crate::lineage::{Edge, EdgeKind, Lineage, Node, NodeRole};
 use crate::store::{BackingStore, Presence};
 use crate::volume::{Placement, Volume, VolumeId, VolumeRole};
 
@@ -62,7 +62,9 @@ impl Engine {
         let ancestors_after =
             if new.edge.is_some() { new.origin.map(above).unwrap_or_default() } else { Vec::new() };
         let is_needed = ancestry.lineage.dependents(new.head.volume.id).next().is_some();
+        let edges = inherited_edges(new, ancestry, id);
         Ok(Replace {
+            unneeded: unneeded(new, ancestry, &volume, &edges)?,
             verb: new.verb.to_owned(),
             container: new.key.clone(),
             old: new.head.volume.clone(),
@@ -72,7 +74,7 @@ impl Engine {
             built,
             staging,
             commit,
-            edges: inherited_edges(new, ancestry, id),
+            edges,
             ancestors_before,
             ancestors_after,
             created: super::now(),
@@ -167,6 +169,7 @@ impl Engine {
         if replace.afterwards == Afterwards::Reclaimed {
             self.destroy_volume(context, &left_over(replace))?;
         }
+        replace.unneeded.iter().try_for_each(|volume| self.destroy_volume(context, volume))?;
         home::remove(&replace.staging)?;
         self.finish(begun, |_| Ok(()))
     }
@@ -244,6 +247,37 @@ fn inherited_edges(new: &NewHead<'_>, ancestry: &Ancestry, id: VolumeId) -> Vec<
     edges
 }
 
+/// Returns the layers and ghosts that nobody will need once the new head is there, children before parents.
+fn unneeded(
+    new: &NewHead<'_>,
+    ancestry: &Ancestry,
+    volume: &Volume,
+    new_edges: &[Edge],
+) -> Result<Vec<Volume>> {
+    let old = new.head.volume.id;
+    // One that others need stays as a ghost, and with it what it needs.
+    let stays = ancestry.lineage.dependents(old).next().is_some();
+    let mut nodes: Vec<Node> = ancestry.rows.values().map(VolumeRow::node).collect();
+    let mut edges = ancestry.edges.clone();
+    if stays {
+        let ghost = nodes.iter_mut().filter(|node| node.id == old);
+        ghost.for_each(|node| node.role = NodeRole::Ghost);
+    } else {
+        nodes.retain(|node| node.id != old);
+        edges.retain(|edge| edge.child != old && edge.parent != old);
+    }
+    nodes.push(Node {
+        id: volume.id,
+        container: new.key.clone(),
+        role: NodeRole::Head,
+        store: volume.kind().clone(),
+    });
+    edges.extend(new_edges);
+    let lineage = Lineage::build(&new.key.lxcpath, nodes, edges)?;
+    let rows = lineage.garbage().into_iter().filter_map(|node| ancestry.rows.get(&node.id));
+    Ok(rows.filter(|row| row.volume.id != old).map(|row| row.volume.clone()).collect())
+}
+
 fn record(db: &rusqlite::Connection, replace: &Replace) -> Result<()> {
     rows::move_provenance(db, replace.old.id, replace.new.id)?;
     match replace.afterwards {
@@ -269,5 +303,6 @@ fn record(db: &rusqlite::Connection, replace: &Replace) -> Result<()> {
             created: Some(replace.created),
         },
     )?;
-    replace.edges.iter().try_for_each(|edge| rows::put_edge(db, edge))
+    replace.edges.iter().try_for_each(|edge| rows::put_edge(db, edge))?;
+    replace.unneeded.iter().try_for_each(|volume| rows::drop_volume(db, volume.id))
 }

@@ -187,3 +187,23 @@ fn a_store_that_fails_behind_its_effect_leaves_before_or_after() {
         }
     }
 }
+
+#[test]
+fn a_layer_that_only_the_old_head_needed_goes_with_it() {
+    for profile in Profile::named(&["freezing", "freezing-home", "deferring", "overlay"]) {
+        let rig = Rig::new(&profile);
+        let engine = prepared(&rig);
+        let before = rig.physical().len();
+        rig.snapshot(&engine, "a");
+        rig.write(&engine, "a", "f", "3");
+        rig.destroy_snapshot(&engine, "a", "snap1").unwrap();
+        rig.restore(&engine, "a", "snap0", &RestoreTarget::InPlace).unwrap();
+        assert_eq!(rig.read(&engine, "a", "f").as_deref(), Some("1"), "{}", profile.name);
+        let garbage = engine.lineage(&rig.lxcpath()).unwrap().garbage().len();
+        assert_eq!(garbage, 0, "{}", profile.name);
+        // A store that defers keeps the old head as a ghost for the snapshot that was taken of it.
+        let kept = usize::from(profile.name == "deferring");
+        assert_eq!(rig.physical().len(), before + kept, "{}", profile.name);
+        assert_clean(&rig, &engine, profile.name);
+    }
+}

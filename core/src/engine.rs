@@ -24,6 +24,7 @@
 mod adopt;
 mod ancestry;
 mod answer;
+mod busy;
 mod catalogue;
 mod check;
 mod clone;

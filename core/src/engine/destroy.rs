@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::ancestry::Ancestry;
+use super::busy::require_unmounted;
 use super::catalogue::Neighbourhood;
 use super::catalogue::journal as rows;
 use super::discover::snapshot_as_container;
@@ -113,6 +114,7 @@ impl Engine {
             relations::refuse_counted(key, "destroy")?;
         }
         let destroy = self.describe(plan, ancestry)?;
+        require_unmounted(destroy.homes.iter().map(|leaving| leaving.home.as_path()), "destroy")?;
         let begun = self.begin("destroy", Intent::Destroy(destroy.clone()), &[])?;
         if let Err(error) = self.unpublish(context, &destroy) {
             return Err(match republish(&destroy).and_then(|()| self.finish(begun, |_| Ok(()))) {

@@ -1,5 +1,6 @@
 //! `keiki flatten`: a head that needs others gets data of its own.
 
+use super::busy::require_unmounted;
 use super::catalogue::Neighbourhood;
 use super::locks::Hold;
 use super::replace::NewHead;
@@ -26,6 +27,7 @@ impl Engine {
 
     fn flatten_locked(&self, context: &Context, key: &ContainerKey) -> Result<Outcome> {
         self.require_idle(key, "flatten")?;
+        require_unmounted([key.home().as_path()], "flatten")?;
         relations::refuse_counted(key, "flatten")?;
         let ancestry = self.ancestry(key, Neighbourhood::Whole)?;
         let head = ancestry.find(key, None)?;

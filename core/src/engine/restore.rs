@@ -1,6 +1,7 @@
 //! `keiki snapshot restore`: a clone of the snapshot is made aside and takes the head's place when it is durable. A restore that
 //! fails leaves the container as it was.
 
+use super::busy::require_unmounted;
 use super::catalogue::Neighbourhood;
 use super::locks::Hold;
 use super::replace::NewHead;
@@ -65,6 +66,7 @@ impl Engine {
         snapshot: &SnapshotName,
     ) -> Result<Outcome> {
         self.require_idle(key, "restore")?;
+        require_unmounted([key.home().as_path()], "restore")?;
         relations::refuse_counted(key, "restore")?;
         let ancestry = self.ancestry(key, Neighbourhood::Whole)?;
         let head = ancestry.find(key, None)?;

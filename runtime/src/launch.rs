@@ -23,41 +23,42 @@ pub(crate) struct Spawned {
     pid: Pid,
 }
 
-/// Spawns a monitor. It holds a copy of the lock from then on.
-pub(crate) fn monitor(program: &Path, plan: &StartPlan, lock: &RunLock) -> Result<Spawned> {
+/// Spawns a monitor, which gets ready and waits for its plan.
+pub(crate) fn monitor(program: &Path, stdio: Stdio) -> Result<Spawned> {
+    if stdio != Stdio::Console {
+        return spawn(program, monitor::RUN, &standard(), None);
+    }
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
     let null = null.or_err(|| "cannot open `/dev/null`".to_owned())?;
-    let stdio = match plan.stdio {
-        Stdio::Console => [null.as_fd(); 3],
-        Stdio::Inherited | Stdio::Terminal => standard(),
-    };
-    spawn(program, monitor::START, plan, &stdio, Some(lock.as_fd()))
+    spawn(program, monitor::START, &[null.as_fd(); 3], None)
 }
 
 /// Spawns an attach helper.
 pub(crate) fn helper(program: &Path, plan: &AttachPlan) -> Result<Spawned> {
-    spawn(program, monitor::ATTACH, plan, &standard(), None)
+    spawn(program, monitor::ATTACH, &standard(), Some(write_down(plan)?.as_fd()))
 }
 
 fn standard() -> [BorrowedFd<'static>; 3] {
     [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()]
 }
 
-fn spawn<T: Serialize>(
-    program: &Path,
-    role: &str,
-    plan: &T,
-    stdio: &[BorrowedFd<'_>; 3],
-    lock: Option<BorrowedFd<'_>>,
-) -> Result<Spawned> {
+fn write_down<T: Serialize>(plan: &T) -> Result<OwnedFd> {
     let text = serde_json::to_vec(plan).map_err(|error| {
         Error::new(ErrorKind::InvalidArgument, "the plan cannot be written").with_source(error)
     })?;
-    let memory = memfd::sealed("keiki-plan", &text).or_err(|| "cannot write the plan".to_owned())?;
+    memfd::sealed("keiki-plan", &text).or_err(|| "cannot write the plan".to_owned())
+}
+
+fn spawn(
+    program: &Path,
+    role: &str,
+    stdio: &[BorrowedFd<'_>; 3],
+    plan: Option<BorrowedFd<'_>>,
+) -> Result<Spawned> {
     let (own, theirs) = channel::pair().or_err(|| "cannot make the status channel".to_owned())?;
     let mut descriptors = stdio.to_vec();
-    descriptors.extend([memory.as_fd(), theirs.as_fd()]);
-    descriptors.extend(lock);
+    descriptors.extend(plan);
+    descriptors.push(theirs.as_fd());
     let words = ["keiki-monitor", role].map(|word| CString::new(word).unwrap_or_default());
     let environment: Vec<_> = std::env::vars_os().collect();
     let environment =
@@ -70,6 +71,20 @@ fn spawn<T: Serialize>(
 }
 
 impl Spawned {
+    /// Gives a monitor its plan and a copy of the lock.
+    pub(crate) fn hand_over(&self, plan: &StartPlan, lock: &RunLock) -> Result<()> {
+        let plan = write_down(plan)?;
+        channel::send(&self.status, &(), &[plan.as_fd(), lock.as_fd()])
+            .or_err(|| "cannot hand the plan to the monitor".to_owned())
+    }
+
+    /// Sends a monitor home that has not got a plan.
+    pub(crate) fn abandon(self) {
+        let Self { status, pid } = self;
+        drop(status);
+        drop(process::reap_number(pid));
+    }
+
     /// Waits for the next report; `what` is said in front of a failure.
     pub(crate) fn report(&self, what: impl Fn() -> String) -> Result<Report> {
         match channel::receive::<Report>(&self.status).or_err(&what)? {

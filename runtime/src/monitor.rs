@@ -37,6 +37,7 @@ const FAILED: i32 = 1;
 
 /// What the program is asked to be.
 pub(crate) const START: &str = "start";
+pub(crate) const RUN: &str = "run";
 pub(crate) const ATTACH: &str = "attach";
 
 /// Runs the monitor program and returns its exit code.
@@ -46,44 +47,70 @@ pub(crate) const ATTACH: &str = "attach";
 #[must_use]
 pub fn main(arguments: &[String]) -> i32 {
     match arguments.first().map(String::as_str) {
-        Some(START) => start(),
+        Some(START) => start(Place::Background),
+        Some(RUN) => start(Place::Foreground),
         Some(ATTACH) => attach::main(),
         _ => FAILED,
     }
 }
 
-fn start() -> i32 {
-    match inherit() {
-        Ok((plan, status, lock)) if plan.stdio == Stdio::Console => detach(plan, status, lock),
-        Ok((plan, status, lock)) => Monitor::new(plan, Some(status), lock).run(),
-        Err(_) => FAILED,
+/// Runs a monitor. It is spawned while its caller still checks, and waits for the plan when it is ready.
+fn start(place: Place) -> i32 {
+    let Ok(status) = Inherited::take(1).and_then(|mut inherited| inherited.take_next()) else {
+        return FAILED;
+    };
+    match place {
+        Place::Background => detach(status),
+        Place::Foreground => serve(status),
     }
 }
 
-fn inherit() -> Step<(StartPlan, OwnedFd, RunLock)> {
-    let mut inherited = Inherited::take(3).at("take the descriptors")?;
-    let plan = inherited.take_next().at("take the plan")?;
-    let status = inherited.take_next().at("take the status channel")?;
-    let lock = RunLock::inherited(inherited.take_next().at("take the lock")?);
+/// Where a monitor runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Background,
+    Foreground,
+}
+
+fn serve(status: OwnedFd) -> i32 {
+    match wait_for_plan(&status) {
+        Ok(Some((plan, lock))) => Monitor::new(plan, Some(status), lock).run(),
+        // The caller has found a reason not to start anything.
+        Ok(None) => FAILED,
+        Err(failure) => {
+            // The caller sees the end of the channel if it cannot even be told.
+            drop(channel::send(&status, &Report::Failed(failure), &[]));
+            FAILED
+        }
+    }
+}
+
+fn wait_for_plan(status: &OwnedFd) -> Step<Option<(StartPlan, RunLock)>> {
+    let Some(((), descriptors)) = channel::receive::<()>(status).at("wait for the plan")? else {
+        return Ok(None);
+    };
+    let missing = || Failure::new("take the plan", "it came without its descriptors");
+    let mut descriptors = descriptors.into_iter();
+    let plan = descriptors.next().ok_or_else(missing)?;
+    let lock = RunLock::inherited(descriptors.next().ok_or_else(missing)?);
     let text = keiki_sys::memfd::read_sealed(plan).at("read the plan")?;
     let plan =
         serde_json::from_slice(&text).map_err(|error| Failure::new("read the plan", error.to_string()))?;
-    Ok((plan, status, lock))
+    Ok(Some((plan, lock)))
 }
 
 /// Goes into the background: the caller reaps this process at once and never sees the one that stays.
-fn detach(plan: StartPlan, status: OwnedFd, lock: RunLock) -> i32 {
+fn detach(status: OwnedFd) -> i32 {
     let birth = Birth { namespaces: CloneFlags::empty(), cgroup: None };
     let report = status.try_clone();
     let stay = move || -> Infallible {
         // A session leader already is an error that changes nothing.
         let _: rustix::io::Result<_> = rustix::process::setsid();
-        process::exit_now(Monitor::new(plan, Some(status), lock).run())
+        process::exit_now(serve(status))
     };
     match (process::clone_into(birth, stay).at("go into the background"), report) {
         (Ok(_), _) => 0,
         (Err(failure), Ok(status)) => {
-            // The caller sees the end of the channel if it cannot even be told.
             drop(channel::send(&status, &Report::Failed(failure), &[]));
             FAILED
         }

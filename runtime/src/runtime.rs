@@ -118,14 +118,34 @@ impl Runtime {
         options: &StartOptions,
         stdio: Stdio,
     ) -> Result<Launched> {
-        let what = || format!("cannot start container `{}`", key.name);
+        // It gets ready while we decide whether there is anything to do for it.
+        let spawned = launch::monitor(&self.monitor, stdio)?;
+        match self.hand_over(context, key, options, stdio, &spawned) {
+            Ok((pid, warnings)) => Ok(Launched { spawned, pid, warnings }),
+            Err(error) => {
+                spawned.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    /// Decides about a start, hands the plan over and waits until the container runs.
+    fn hand_over(
+        &self,
+        context: &Context,
+        key: &ContainerKey,
+        options: &StartOptions,
+        stdio: Stdio,
+        spawned: &Spawned,
+    ) -> Result<(u32, Vec<String>)> {
         self.engine.adopt(context, key)?;
         let permit = self.engine.permit_start(key)?;
         let directory = RunDir::of(&self.run, key);
         let lock = self.take(key, &directory)?;
         let planned = self.plan(context, key, options, stdio, &directory).and_then(|(plan, warnings)| {
             context.step("start.monitor")?;
-            Ok((launch::monitor(&self.monitor, &plan, &lock)?, warnings))
+            spawned.hand_over(&plan, &lock)?;
+            Ok(warnings)
         });
         if planned.is_err() {
             // Nobody else knows of it yet; a directory that cannot be removed disturbs nobody.
@@ -133,16 +153,12 @@ impl Runtime {
         }
         // The monitor has its own copy; ours would keep the container locked after its end.
         drop(lock);
-        let (spawned, warnings) = planned?;
-        let report = spawned.report(what);
+        let warnings = planned?;
+        let report = spawned.report(|| format!("cannot start container `{}`", key.name));
         drop(permit);
-        match report {
-            Ok(Report::Running { pid }) => Ok(Launched { spawned, pid, warnings }),
-            Ok(other) => Err(unexpected(&other)),
-            Err(error) => {
-                spawned.reap();
-                Err(error)
-            }
+        match report? {
+            Report::Running { pid } => Ok((pid, warnings)),
+            other => Err(unexpected(&other)),
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) enum Intent {
     /// Homes are made: create, clone, snapshot. Committed when any of them is in its place.
     Make(Make),
     /// A head is replaced by another: restore in place, flatten.
-    Replace(Replace),
+    Replace(Box<Replace>),
     /// Homes go. Committed when any of them is in the trash.
     Destroy(Destroy),
     /// A home gets another name. Committed when it has it.

@@ -88,7 +88,7 @@ impl Engine {
         replace: Replace,
         build: impl FnOnce(&Volume) -> Result<()>,
     ) -> Result<Volume> {
-        let begun = self.begin(&replace.verb, Intent::Replace(replace.clone()), &[])?;
+        let begun = self.begin(&replace.verb, Intent::Replace(Box::new(replace.clone())), &[])?;
         let built = Volume { source: replace.built.clone(), ..replace.new.clone() };
         let ready =
             self.build(context, &replace, &built, build).and_then(|()| self.commit(context, &replace));

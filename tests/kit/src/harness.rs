@@ -1,5 +1,6 @@
 //! [`harness`]: every case on every rig as a test that `cargo test` counts.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -9,7 +10,7 @@ use crate::case::Case;
 use crate::cases;
 use crate::leak;
 use crate::rig::{Rig, namespace};
-use crate::verdict::{Proof, Verdict};
+use crate::verdict::{Failure, Proof, Verdict};
 use crate::worker;
 
 /// Runs every case on every rig and ends the process with the result; the whole `main` of a conformance test.
@@ -60,7 +61,9 @@ pub fn run(rig: &dyn Rig, case: &Case) -> Verdict {
         Ok(bench) => bench,
         Err(missing) => return Ok(Proof::Skipped(missing.0)),
     };
-    let proof = case.show(&bench)?;
+    // A store that panics has failed one case, not the run.
+    let shown = catch_unwind(AssertUnwindSafe(|| case.show(&bench)));
+    let proof = shown.unwrap_or_else(|_| Err(Failure::new("the case or the store panicked")))?;
     leak::check(bench.ground().root())?;
     Ok(proof)
 }

@@ -10,7 +10,7 @@ use keiki_core::store::{CloneJob, Destroyed, Presence, Usage};
 use keiki_core::volume::{Volume, VolumeId};
 use keiki_core::{Error, ErrorKind};
 use keiki_tree::Description;
-use keiki_tree::mark::clear_mark;
+use keiki_tree::mark::{clear_mark, read_mark, write_mark};
 
 use crate::bench::{Bench, Tree};
 use crate::case::Case;
@@ -32,6 +32,7 @@ pub(super) fn cases() -> Vec<Case> {
         list_finds_exactly_what_is_marked,
         list_passes_over_what_is_foreign,
         adopt_marks_and_touches_nothing,
+        adopt_replaces_the_mark_that_a_copy_carries,
         adopt_refuses_what_carries_another_mark,
         adopt_refuses_what_is_not_there,
         attach_refuses_what_is_not_there,
@@ -185,6 +186,30 @@ fn adopt_marks_and_touches_nothing(bench: &Bench<'_>) -> Verdict {
     foreign.expect_untouched()?;
     bench.wait(bench.store.adopt(&Context::default(), &volume, None))?;
     destroy(bench, &volume, Destroyed::Removed)?;
+    Ok(Proof::Works)
+}
+
+/// LXC copies trees with all of their attributes: a copy of our volume carries that volume's mark.
+fn adopt_replaces_the_mark_that_a_copy_carries(bench: &Bench<'_>) -> Verdict {
+    let original = bench.create_filled("original")?;
+    let copy = bench.place("copy", None)?;
+    let Some(planted) = Foreign::plant_as_lxc_would(bench, &copy)? else { return Ok(needs_foreign()) };
+    let mark = |of: &Volume| -> Verdict<Option<String>> {
+        let location = of.source.location();
+        let path = location.rsplit(':').next().unwrap_or(location);
+        Ok(read_mark(std::fs::File::open(path)?.as_fd())?)
+    };
+    let carried = mark(&original)?.ok_or_else(|| Failure::new("the original has no mark"))?;
+    write_mark(std::fs::File::open(&planted.path)?.as_fd(), &carried)?;
+    let context = Context::default();
+    // A mark that also names the object itself proves nothing on another one, and may be passed over.
+    if let Err(error) = bench.wait(bench.store.adopt(&context, &copy, None)) {
+        claim_eq!(error.kind(), ErrorKind::Foreign, "adopting a copy of which nobody said so");
+    }
+    bench.wait(bench.store.adopt(&context, &copy, Some(original.id)))?;
+    bench.expect(&copy, Presence::Complete(copy.id))?;
+    bench.expect(&original, Presence::Complete(original.id))?;
+    planted.expect_untouched()?;
     Ok(Proof::Works)
 }
 

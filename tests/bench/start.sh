@@ -15,8 +15,14 @@ for tool in lxc-start crun hyperfine busybox; do
     command -v "$tool" >/dev/null || { echo "skipped: needs $tool"; exit 0; }
 done
 
+# On a machine that does other things too, a high priority for all of them keeps the comparison fair. Real time would be
+# better, but the kernel lets no real-time process into the version 1 cgroups that lxc-start uses.
+if [ -z "${KEIKI_BENCH_INSIDE:-}" ]; then
+    [ -n "${KEIKI_BIN:-}" ] || (cd "$here" && cargo build --quiet --release -p keiki -p keiki-runtime --bins)
+    KEIKI_BENCH_INSIDE=1 exec nice -n -20 "$0" "$runs"
+fi
+
 bin=${KEIKI_BIN:-$here/target/release}
-[ -n "${KEIKI_BIN:-}" ] || (cd "$here" && cargo build --quiet --release -p keiki -p keiki-runtime --bins)
 work=$(mktemp -d /var/tmp/keiki-bench.XXXXXX)
 # The name is part of cgroups' names: somebody else's bench must not get in the way.
 name=b$$

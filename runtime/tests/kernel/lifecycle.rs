@@ -185,3 +185,22 @@ fn a_container_that_lxc_made_is_adopted_at_its_first_start() {
     ground.kill(&theirs);
     assert!(ground.runtime.engine().container(&theirs).unwrap().adopted);
 }
+
+#[test]
+fn a_host_with_version_2_cgroups_only_will_do() {
+    if ground().is_none() {
+        return;
+    }
+    // These very tests once more, in a mount namespace in which the host looks like that.
+    let script = "umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
+    let output = std::process::Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "lifecycle::a_container_starts_is_seen_running_and_stops_without_a_trace"])
+        .args(["attach::environment_directory_and_user_are_as_asked"])
+        .args(["inside::devices_that_the_configuration_does_not_allow_can_be_made_and_not_used"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("3 passed"), "{text}");
+}

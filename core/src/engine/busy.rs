@@ -33,8 +33,8 @@ fn refusal(home: &Path, entry: &MountEntry, verb: &str) -> Error {
     let name = home.file_name().unwrap_or(home.as_os_str()).to_string_lossy();
     let text = format!("cannot {verb} `{name}`: `{point}` is mounted ({})", entry.fstype);
     let holders = holders_of(&entry.point);
-    let error = holders
-        .iter()
-        .fold(Error::new(ErrorKind::Busy, text), |error, holder| error.with_context("holder", holder.to_string()));
+    let error = holders.iter().fold(Error::new(ErrorKind::Busy, text), |error, holder| {
+        error.with_context("holder", holder.to_string())
+    });
     error.with_hint(format!("`umount {point}`, then repeat the command"))
 }

@@ -1,12 +1,12 @@
 //! The conformance kit: what every backend of Keiki must prove on the real thing, in- or out-of-tree.
 //!
-//! A backend's conformance test is a `main` of a few lines: [`harness`] with one [`Rig`](rig::Rig) a file system. The kit
+//! A backend's conformance test is a `main` of a few lines: [`harness()`] with one [`Rig`] a file system. The kit
 //! chooses by capability: what a store declares is proven, what it does not declare is proven to be refused with the
 //! typed error and nothing changed. What cannot run on a machine is counted as skipped, with the reason.
 //!
 //! - [`rig`]: a store and the ground that it is tested on.
-//! - [`case`](mod@case): a claim; [`cases`]: all of them, a file a section.
-//! - [`bench`]: what one case works with.
+//! - [`case`](mod@case): a claim; [`mod@cases`]: all of them, a file a section.
+//! - [`mod@bench`]: what one case works with.
 //! - [`worker`]: the process that the crash cases kill.
 //! - [`scorecard`]: the table of stores and sections that the README shows.
 #![forbid(unsafe_code)]

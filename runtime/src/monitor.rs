@@ -4,9 +4,9 @@
 //! exactly the descriptors that it was given, an empty heap and no locks. It is told everything in a sealed memory file
 //! and asks for nothing later.
 //!
-//! - [`birth`]: one start, as the parent sees it. [`first_process`]: the same, as the child sees it.
-//! - [`supervise`]: from `RUNNING` to the end. [`relay`]: a console between two terminals.
-//! - [`attach`]: another program in a running container.
+//! - `birth`: one start, as the parent sees it. `first_process`: the same, as the child sees it.
+//! - `supervise`: from `RUNNING` to the end. `relay`: a console between two terminals.
+//! - `attach`: another program in a running container.
 
 mod attach;
 mod birth;

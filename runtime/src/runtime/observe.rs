@@ -29,7 +29,7 @@ impl Runtime {
     /// nobody.
     ///
     /// # Errors
-    /// As [`Engine::containers`].
+    /// As [`Engine::containers`](keiki_core::engine::Engine::containers).
     pub fn statuses(&self, lxcpath: &Path) -> Result<Vec<ContainerStatus>> {
         let records = self.engine.containers(lxcpath)?;
         let running = names_in(&crate::rundir::parent(&self.run, lxcpath));

@@ -10,8 +10,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use keiki_core::context::Context;
+use keiki_core::engine::Problem;
 use keiki_core::{Error, ErrorKind};
 use keiki_tree::Description;
 
@@ -253,12 +255,13 @@ fn kill_at(bench: &Bench<'_>, scene: &Scene, step: usize) -> Verdict<()> {
     Ok(())
 }
 
-/// Runs the operation with an error at a step; whoever goes on with the same engine sees before or after.
+/// Runs the operation with an error at a step; whoever goes on with the same engine has it finished or undone by `gc`.
 fn fail_at(bench: &Bench<'_>, scene: &Scene, step: usize, plain: &Undisturbed) -> Verdict<()> {
     let yard = Yard::open(bench)?;
     let context =
         AtStep::context(step, |name| Err(Error::new(ErrorKind::Io, format!("injected at `{name}`"))));
     let result = yard.apply(&context, &scene.op);
+    settle(&yard).map_err(|e| e.during(&format!("it answered {result:?}")))?;
     before_or_after(&yard, plain, "at once").map_err(|e| e.during(&format!("it answered {result:?}")))?;
     Ok(())
 }
@@ -282,6 +285,23 @@ fn full_at(bench: &Bench<'_>, scene: &Scene, step: usize) -> Verdict<()> {
     Ok(())
 }
 
+/// Has everything finished or undone that was left.
+///
+/// Other cases of this process start workers; between `fork` and `exec` a worker holds every lock that was open, also the
+/// one that says that an operation's owner is alive. So a moment later the answer may be another one.
+fn settle(yard: &Yard<'_>) -> Verdict<()> {
+    let patience = Instant::now() + Duration::from_secs(5);
+    loop {
+        yard.engine.gc(&Context::default())?;
+        let left = yard.engine.check(&yard.lxcpath)?.findings;
+        let unfinished = left.iter().any(|finding| finding.problem == Problem::UnfinishedOperation);
+        if !unfinished || Instant::now() > patience {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Time {
     Before,
@@ -301,7 +321,7 @@ fn before_or_after(yard: &Yard<'_>, plain: &Undisturbed, when: &str) -> Verdict<
 fn healed(bench: &Bench<'_>, scene: &Scene, plain: &Undisturbed, strangers: &Strangers) -> Verdict<()> {
     let yard = Yard::open(bench)?;
     let time = before_or_after(&yard, plain, "after recovery")?;
-    yard.engine.gc(&Context::default())?;
+    settle(&yard)?;
     // A container of LXC whose adoption did not happen is no damage: the next use adopts it.
     let is_planted =
         |name: &str| scene.setup.iter().any(|op| matches!(op, Op::Plant { name: n } if n == name));

@@ -27,7 +27,11 @@ pub(crate) fn plan(volume: &Volume, mode: AttachMode) -> Result<MountPlan> {
         let recipe = MountRecipe::Directory { path: layers.lowers[0].clone() };
         return Ok(MountPlan { recipe, read_only: false });
     }
-    settle(volume, &layers, &upper)?;
+    match settle(volume, &layers, &upper) {
+        // Looking changes nothing: where nothing can be written, the root shows what it shows.
+        Err(error) if mode == AttachMode::ReadOnly && error.kind() == ErrorKind::ReadOnly => {}
+        settled => settled?,
+    }
     if mode == AttachMode::ReadOnly {
         let lowers = std::iter::once(layers.upper).chain(layers.lowers).collect();
         return Ok(stacked(lowers, Upper::None, true));

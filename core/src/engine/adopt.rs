@@ -97,7 +97,7 @@ impl Engine {
             return if required { self.forget(context, key).and(Err(no_container(key))) } else { Ok(false) };
         }
         match known {
-            Known::Ours(row) => require_own_home(&row)?,
+            Known::Ours(row) => self.require_own_home_now(context, &row)?,
             Known::Lxc(found) => {
                 pending.extend(found.parent.clone());
                 order.push(found);
@@ -109,6 +109,18 @@ impl Engine {
             pending.extend(self.catalogue.unknown(&children)?.into_iter().cloned());
         }
         Ok(true)
+    }
+
+    /// Refuses when another directory has taken the place of the home, and not merely another container the name's.
+    fn require_own_home_now(&self, context: &Context, row: &ContainerRow) -> Result<()> {
+        let Err(refusal) = require_own_home(row) else { return Ok(()) };
+        // Between two looks it may have been destroyed and made again: only what is seen under the lock counts.
+        let _held = self.locks.take(context, &[(&row.key, Hold::Exclusive)], "adopt")?;
+        match self.settled(context, &row.key)? {
+            Known::Ours(now) if now.home_id == row.home_id && home::exists(&row.key.home())? => Err(refusal),
+            Known::Ours(now) if home::exists(&now.key.home())? => require_own_home(&now),
+            _ => Ok(()),
+        }
     }
 
     /// Removes the rows of a container whose home is gone, when its volumes lived in it.
@@ -174,9 +186,8 @@ impl Engine {
     fn adopt_container(&self, context: &Context, found: &Discovered) -> Result<()> {
         let key = &found.key;
         let _held = self.locks.take(context, &[(key, Hold::Exclusive)], "adopt")?;
-        if self.catalogue.container(key)?.is_some() {
-            return Ok(());
-        }
+        // Since we looked the name may have gone, and come back as one of ours: only what is seen under the lock counts.
+        let Known::Lxc(found) = self.settled(context, key)? else { return Ok(()) };
         let source = found.source.clone().ok_or_else(|| {
             Error::new(
                 ErrorKind::Unsupported,
@@ -184,7 +195,12 @@ impl Engine {
             )
             .with_hint(format!("look at lxc.rootfs.path in `{}`", key.home().join("config").display()))
         })?;
-        let volume = self.adopt_volume(context, key, source)?;
+        let volume = match self.adopt_volume(context, key, source) {
+            Ok(volume) => volume,
+            // A batch that was taken back left the name to somebody who makes it anew: that one is not LXC's.
+            Err(_) if !matches!(self.settled(context, key)?, Known::Lxc(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
         context.step("adopt.home")?;
         home::write_mark(&key.home(), volume.id)?;
         let edges = self.edges_of_adopted(key, &volume, found.parent.as_ref())?;
@@ -211,6 +227,7 @@ impl Engine {
         }
         // Looked at again under the lock: whoever makes or destroys a snapshot at this moment writes it down himself.
         let _held = self.locks.take(context, &[(key, Hold::Exclusive)], "adopt")?;
+        let Known::Ours(_) = self.settled(context, key)? else { return Ok(()) };
         let known = self.catalogue.volumes_of(key)?;
         let found = self.discover_snapshots(key)?;
         for row in &known {

@@ -18,7 +18,7 @@ mod schema;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
@@ -243,12 +243,38 @@ fn write_in_place(state: &Path) {
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    switch_to_wal(connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     // Closing would copy the log into the file and wait for the disk, also in a process that only read.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(())
+}
+
+/// Switches a new file to the write-ahead log; one that has it already is not touched.
+///
+/// The switch needs the file alone and does not wait for others as a transaction does, so processes that open a new
+/// installation at once must try again.
+fn switch_to_wal(connection: &Connection) -> rusqlite::Result<()> {
+    use rusqlite::ErrorCode as Code;
+    let end = Instant::now() + BUSY;
+    loop {
+        let mode = connection.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0));
+        let switched = match mode {
+            Ok(mode) if mode == "wal" => return Ok(()),
+            Ok(_) => connection.pragma_update(None, "journal_mode", "WAL"),
+            Err(error) => Err(error),
+        };
+        match switched {
+            Err(error)
+                if matches!(error.sqlite_error_code(), Some(Code::DatabaseBusy | Code::DatabaseLocked))
+                    && Instant::now() < end =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Turns an error of SQLite into ours, by its code.

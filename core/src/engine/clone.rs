@@ -171,7 +171,8 @@ impl Engine {
                 options: &options,
                 origin: place_upon,
             };
-            made.push(plan.decide(|id| edges(id, row, origin, depends, &way.capabilities), &ancestors)?);
+            let decided = plan.decide(|id| edges(id, row, origin, depends, &way.capabilities), &ancestors);
+            made.push(decided.map_err(|error| in_memory(error, request, way))?);
         }
         Ok(Make { verb: verb.to_owned(), made, freeze: None })
     }
@@ -236,6 +237,15 @@ fn edges(
 
 fn target_path(request: &CloneContainer) -> std::path::PathBuf {
     request.targets.first().map_or_else(|| request.source.lxcpath.clone(), |target| target.lxcpath.clone())
+}
+
+/// A store that does not stack does not know the option that we add; the user never gave it.
+fn in_memory(error: Error, request: &CloneContainer, way: &Way) -> Error {
+    if request.payload != Payload::EphemeralInMemory || error.kind() != ErrorKind::InvalidArgument {
+        return error;
+    }
+    let text = format!("the {} store cannot keep a clone in memory", way.store.kind());
+    Error::new(ErrorKind::Unsupported, text).with_hint("ask for a clone on disk, or for a store that stacks")
 }
 
 fn pool_of(request: &CloneContainer) -> Pool {

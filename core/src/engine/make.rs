@@ -92,6 +92,10 @@ impl Engine {
             return Err(Error::new(ErrorKind::AlreadyExists, format!("container `{}` exists", key.name))
                 .with_hint(format!("choose another name, or `keiki destroy {}` first", key.name)));
         }
+        // Destroyed or renamed by somebody else between two looks.
+        if !home::exists(&key.home())? {
+            return self.forget(context, key);
+        }
         Err(Error::new(
             ErrorKind::Foreign,
             format!("`{}` exists and is not a container", key.home().display()),

@@ -62,8 +62,9 @@ impl Engine {
     /// Looks at the disk; `None` when the catalogue has learned of the name meanwhile.
     fn settled_on_disk(&self, key: &ContainerKey) -> Result<Option<Known>> {
         let found = self.discover(key)?;
+        // In this order: a reservation goes in the moment in which the rows come, so one of the two is seen.
         let ours_by_now =
-            self.catalogue.container(key)?.is_some() || self.catalogue.reservation(key)?.is_some();
+            self.catalogue.reservation(key)?.is_some() || self.catalogue.container(key)?.is_some();
         Ok((!ours_by_now).then(|| found.map_or(Known::Nothing, Known::Lxc)))
     }
 

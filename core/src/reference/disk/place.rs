@@ -32,8 +32,13 @@ impl Memory {
     pub(super) fn occupy(&mut self, source: &VolumeSource) -> Result<u64> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         if let Some(path) = file_of(source) {
-            let write = || fs::File::create_new(&path)?.write_all(number.to_string().as_bytes());
-            write().or_err(|| format!("cannot create `{}`", path.display()))?;
+            let shown = || format!("cannot create `{}`", path.display());
+            let mut file = fs::File::create_new(&path).or_err(shown)?;
+            if let Err(error) = file.write_all(number.to_string().as_bytes()) {
+                // A full disk lets a file be made and not written; without its number it would pass for foreign.
+                let _gone = fs::remove_file(&path);
+                return Err(Error::io(shown(), error));
+            }
         } else if self.places.contains_key(source) {
             return Err(Error::new(ErrorKind::AlreadyExists, format!("`{source}` is taken")));
         } else {

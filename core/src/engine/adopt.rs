@@ -172,7 +172,8 @@ impl Engine {
         }
         self.catalogue.write(|db| {
             volumes.iter().try_for_each(|row| rows::drop_volume(db, row.volume.id))?;
-            rows::drop_container(db, key)
+            // Whoever made the name anew since then did not need our lock: its row is another.
+            rows::drop_container_of(db, key, container.home_id)
         })
     }
 

@@ -134,8 +134,13 @@ impl Engine {
     fn describe(&self, plan: &DestroyPlan, ancestry: &Ancestry) -> Result<Destroy> {
         let mut moves: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
         let containers: BTreeSet<&ContainerKey> = plan.containers().into_iter().collect();
-        let mut destroy =
-            Destroy { homes: Vec::new(), volumes: Vec::new(), ghosts: Vec::new(), containers: Vec::new() };
+        let mut destroy = Destroy {
+            homes: Vec::new(),
+            volumes: Vec::new(),
+            ghosts: Vec::new(),
+            containers: Vec::new(),
+            marks: Vec::new(),
+        };
         for step in &plan.steps {
             let home = match &step.role {
                 NodeRole::Head => step.container.home(),
@@ -161,7 +166,12 @@ impl Engine {
             }
             let ancestors = ancestry.containers_above(row, &step.container);
             match &step.role {
-                NodeRole::Head => destroy.containers.push((step.container.clone(), ancestors)),
+                NodeRole::Head => {
+                    destroy.containers.push((step.container.clone(), ancestors));
+                    if let Some(row) = self.catalogue.container(&step.container)? {
+                        destroy.marks.push((row.key, row.home_id));
+                    }
+                }
                 // LXC notes snapshots as relatives too.
                 NodeRole::Snapshot(name) if !ancestors.is_empty() => {
                     destroy.containers.push((snapshot_as_container(&step.container, name)?, ancestors));
@@ -225,7 +235,7 @@ impl Engine {
         self.catalogue.write(|db| {
             destroy.ghosts.iter().try_for_each(|id| rows::make_ghost(db, *id))?;
             destroy.volumes.iter().try_for_each(|volume| rows::drop_volume(db, volume.id))?;
-            destroy.containers.iter().try_for_each(|(key, _)| rows::drop_container(db, key))
+            destroy.marks.iter().try_for_each(|(key, mark)| rows::drop_container_of(db, key, *mark))
         })?;
         for volume in &destroy.volumes {
             context.step("destroy.reclaim")?;
@@ -250,7 +260,13 @@ impl Engine {
         if volumes.is_empty() {
             return Ok(());
         }
-        let destroy = Destroy { homes: Vec::new(), volumes, ghosts: Vec::new(), containers: Vec::new() };
+        let destroy = Destroy {
+            homes: Vec::new(),
+            volumes,
+            ghosts: Vec::new(),
+            containers: Vec::new(),
+            marks: Vec::new(),
+        };
         let begun = self.begin("reclaim", Intent::Destroy(destroy.clone()), &[])?;
         self.reclaim(context, begun, &destroy)
     }

@@ -127,6 +127,8 @@ pub(super) struct Destroy {
     pub(super) ghosts: Vec<VolumeId>,
     /// Containers whose rows go, with those whose data each needed.
     pub(super) containers: Vec<(ContainerKey, Vec<ContainerKey>)>,
+    /// The marks of their homes: a name is free once its home is in the trash, and may be another's before the rows go.
+    pub(super) marks: Vec<(ContainerKey, VolumeId)>,
 }
 
 /// A home on its way out.

@@ -135,7 +135,8 @@ impl Engine {
         let known = self.catalogue.volumes_of(&rename.old)?;
         let created = self.catalogue.container(&rename.old)?.and_then(|row| row.created);
         self.finish(begun, |db| {
-            rows::drop_container(db, &rename.old)?;
+            // Somebody may have made the old name anew already: it is free since the home moved.
+            rows::drop_container_of(db, &rename.old, rename.home_id)?;
             let row = ContainerRow { key: rename.new.clone(), home_id: rename.home_id, created };
             rows::put_container(db, &row)?;
             known.iter().filter(|row| row.role != NodeRole::Ghost).try_for_each(|row| {

@@ -286,11 +286,15 @@ fn set_role(db: &Connection, id: VolumeId, role: &str) -> Result<()> {
         .map_err(|e| explain(e, "change"))
 }
 
-/// Removes a container's row; nothing when it is not there.
-pub(in crate::engine) fn drop_container(db: &Connection, key: &ContainerKey) -> Result<()> {
+/// Removes a container's row if it is still the one whose home carries this mark.
+pub(in crate::engine) fn drop_container_of(
+    db: &Connection,
+    key: &ContainerKey,
+    home_id: VolumeId,
+) -> Result<()> {
     let (lxcpath, name) = key_text(key)?;
-    db.prepare_cached("DELETE FROM containers WHERE lxcpath = ?1 AND name = ?2")
-        .and_then(|mut statement| statement.execute([lxcpath, name]))
+    db.prepare_cached("DELETE FROM containers WHERE lxcpath = ?1 AND name = ?2 AND home_id = ?3")
+        .and_then(|mut statement| statement.execute([lxcpath, name, &home_id.to_string()]))
         .map(drop)
         .map_err(|e| explain(e, "change"))
 }

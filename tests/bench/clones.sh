@@ -30,7 +30,7 @@ k create base --template none
 echo
 echo "== one clone, and one bare set of directories (sync included in both)"
 hyperfine --style none --warmup 3 --runs 20 --export-json "$work/one.json" \
-    --prepare "$keiki -P $lxcpath --quiet destroy one 2>/dev/null || true" -N -i "$keiki -P $lxcpath --quiet clone --snapshot base one" \
+    --prepare "sh -c '$keiki -P $lxcpath --quiet destroy one 2>/dev/null || true'" -N -i "$keiki -P $lxcpath --quiet clone --snapshot base one" \
     --prepare "rm -rf $work/b" "sh -c 'mkdir -p $work/b/overlay/delta $work/b/overlay/work && sync -f $work/b'" >/dev/null
 python3 - "$work/one.json" <<'P'
 import json, sys

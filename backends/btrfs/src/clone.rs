@@ -12,7 +12,6 @@ use keiki_core::store::{CloneJob, Presence};
 use keiki_core::volume::Volume;
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
 use keiki_sys::btrfs::{self, Writes};
-use keiki_tree::mark;
 
 use crate::create::{explain, foreign, opened};
 use crate::subvolume::{self, Place};
@@ -83,7 +82,7 @@ fn one(context: &Context, source: &OwnedFd, target: &Volume, writes: Writes) -> 
     }
     let made = opened(&place)?;
     context.step("btrfs.mark")?;
-    allow_marking(&made)?;
+    // Over the source's mark, which the snapshot inherited: at no moment is it without one, or it would pass for foreign.
     subvolume::write_mark(&made, target.id)?;
     // A snapshot of a snapshot is made from a read-only source but is writable itself; only now it is closed.
     btrfs::set_writes(made.as_fd(), writes)
@@ -94,9 +93,4 @@ fn take_snapshot(context: &Context, source: &OwnedFd, place: &Place) -> Result<(
     context.step("btrfs.snapshot")?;
     btrfs::snapshot_subvolume(source.as_fd(), place.parent.as_fd(), &place.name)
         .map_err(|error| explain(error, place, "make"))
-}
-
-/// Takes the inherited mark of the other kind away, so that a trusted and a user mark never disagree.
-fn allow_marking(made: &OwnedFd) -> Result<()> {
-    mark::clear_mark(made.as_fd()).or_err(|| "cannot clear the mark of the source".to_owned())
 }

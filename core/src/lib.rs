@@ -15,6 +15,7 @@ pub mod capability;
 pub mod context;
 pub mod engine;
 pub mod error;
+pub mod homes;
 pub mod lineage;
 pub mod mount_plan;
 pub mod name;

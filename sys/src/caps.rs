@@ -6,7 +6,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use crate::call::{CallExt, Result};
 
 /// The names, by number; a kernel may know fewer or more.
-const NAMES: [&str; 41] = [
+pub const NAMES: [&str; 41] = [
     "chown",
     "dac_override",
     "dac_read_search",

@@ -1,14 +1,14 @@
 //! Finding our volumes in an lxcpath: by their marks, below every home.
 
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::CStr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use keiki_core::homes::{directories, enter, marked};
 use keiki_core::store::{Found, Pool};
-use keiki_core::volume::{StoreKind, VolumeId, VolumeSource};
+use keiki_core::volume::{StoreKind, VolumeSource};
 use keiki_core::{Result, ResultExt};
-use keiki_tree::mark;
-use rustix::fs::{Dir, FileType, Mode, OFlags, open, openat};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 
 use crate::store::KIND;
@@ -46,34 +46,6 @@ fn volume_in(home: &OwnedFd, path: &Path) -> Result<Option<Found>, Errno> {
     // A path that no configuration can name is no place of ours.
     let source = VolumeSource::at_path(StoreKind::new(KIND), &path.join("rootfs"));
     Ok(source.ok().map(|source| Found { id, source }))
-}
-
-fn marked(directory: &OwnedFd, name: &CStr) -> Result<Option<VolumeId>, Errno> {
-    let Some(root) = enter(directory, name)? else { return Ok(None) };
-    let mark = mark::read_mark(root.as_fd()).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
-    Ok(mark.and_then(|mark| mark.parse().ok()))
-}
-
-/// Opens a directory; `None` when the name is gone or something else.
-fn enter(parent: &OwnedFd, name: &CStr) -> Result<Option<OwnedFd>, Errno> {
-    match openat(parent, name, FLAGS, Mode::empty()) {
-        Ok(fd) => Ok(Some(fd)),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
-        Err(errno) => Err(errno),
-    }
-}
-
-fn directories(parent: &OwnedFd) -> Result<Vec<CString>, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(parent)? {
-        let entry = entry?;
-        let may_be_home = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
-        if may_be_home && !entry.file_name().to_bytes().starts_with(b".") {
-            names.push(entry.file_name().to_owned());
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 fn as_path(name: &CStr) -> PathBuf {

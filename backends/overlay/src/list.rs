@@ -5,15 +5,15 @@
 //! The configuration of the container stays the truth; the note serves whoever must find volumes without it.
 
 use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use keiki_core::homes::{directories, enter, marked};
 use keiki_core::store::{Found, Pool};
-use keiki_core::volume::{StoreKind, VolumeId, VolumeSource};
+use keiki_core::volume::{StoreKind, VolumeSource};
 use keiki_core::{Result, ResultExt};
-use keiki_tree::mark;
-use rustix::fs::{Dir, FileType, Mode, OFlags, XattrFlags, fgetxattr, fsetxattr, open, openat};
+use rustix::fs::{Mode, OFlags, XattrFlags, fgetxattr, fsetxattr, open};
 use rustix::io::Errno;
 
 use crate::layers::{Layers, after_rename};
@@ -105,12 +105,6 @@ fn where_it_is(noted: PathBuf, home: &Path) -> PathBuf {
     after_rename(&noted, home).filter(|moved| moved.is_dir()).unwrap_or(noted)
 }
 
-fn marked(directory: &OwnedFd, name: &CStr) -> Result<Option<VolumeId>, Errno> {
-    let Some(layer) = enter(directory, name)? else { return Ok(None) };
-    let mark = mark::read_mark(layer.as_fd()).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
-    Ok(mark.and_then(|mark| mark.parse().ok()))
-}
-
 fn note_on(above: &OwnedFd, work: &CStr) -> Result<Option<String>, Errno> {
     let Some(work) = enter(above, work)? else { return Ok(None) };
     let mut value = vec![0_u8; NOTE_MAX];
@@ -122,28 +116,6 @@ fn note_on(above: &OwnedFd, work: &CStr) -> Result<Option<String>, Errno> {
         }
     }
     Ok(None)
-}
-
-/// Opens a directory; `None` when the name is gone or something else.
-fn enter(parent: &OwnedFd, name: &CStr) -> Result<Option<OwnedFd>, Errno> {
-    match openat(parent, name, DIRECTORY, Mode::empty()) {
-        Ok(fd) => Ok(Some(fd)),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
-        Err(errno) => Err(errno),
-    }
-}
-
-fn directories(parent: &OwnedFd) -> Result<Vec<CString>, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(parent)? {
-        let entry = entry?;
-        let may_be_directory = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
-        if may_be_directory && !entry.file_name().to_bytes().starts_with(b".") {
-            names.push(entry.file_name().to_owned());
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 fn as_path(name: &CStr) -> &Path {

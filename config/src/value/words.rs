@@ -1,49 +1,6 @@
 //! Values that are words of a fixed vocabulary: capabilities, namespaces, standard mounts, log levels.
 
-/// Capabilities by number.
-const CAPABILITIES: [&str; 41] = [
-    "chown",
-    "dac_override",
-    "dac_read_search",
-    "fowner",
-    "fsetid",
-    "kill",
-    "setgid",
-    "setuid",
-    "setpcap",
-    "linux_immutable",
-    "net_bind_service",
-    "net_broadcast",
-    "net_admin",
-    "net_raw",
-    "ipc_lock",
-    "ipc_owner",
-    "sys_module",
-    "sys_rawio",
-    "sys_chroot",
-    "sys_ptrace",
-    "sys_pacct",
-    "sys_admin",
-    "sys_boot",
-    "sys_nice",
-    "sys_resource",
-    "sys_time",
-    "sys_tty_config",
-    "mknod",
-    "lease",
-    "audit_write",
-    "audit_control",
-    "setfcap",
-    "mac_override",
-    "mac_admin",
-    "syslog",
-    "wake_alarm",
-    "block_suspend",
-    "audit_read",
-    "perfmon",
-    "bpf",
-    "checkpoint_restore",
-];
+use keiki_sys::caps::NAMES;
 
 /// Namespaces by the names that LXC takes.
 pub(crate) const NAMESPACES: [&str; 8] = ["mnt", "pid", "uts", "ipc", "user", "net", "cgroup", "time"];
@@ -80,8 +37,8 @@ const FACILITIES: [&str; 20] = [
 /// Returns the first word that is no capability. A misspelt one would otherwise stay with the container.
 pub(crate) fn unknown_capability(value: &str) -> Option<&str> {
     value.split_whitespace().find(|word| {
-        let number = word.parse::<usize>().is_ok_and(|number| number < CAPABILITIES.len());
-        !number && !CAPABILITIES.contains(word)
+        let number = word.parse::<usize>().is_ok_and(|number| number < NAMES.len());
+        !number && !NAMES.contains(word)
     })
 }
 

@@ -55,7 +55,12 @@ impl Engine {
             return Ok(None);
         }
         if self.catalogue.container(key)?.is_some() {
-            return self.container(key).map(Some);
+            return match self.container(key) {
+                Ok(record) => Ok(Some(record)),
+                // Made and destroyed again between the looks: a list does not fail for that.
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            };
         }
         self.discover(key)?.map(|found| self.record_of(&found)).transpose()
     }

@@ -30,7 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::mount_plan::{AttachMode, MountPlan};
 use crate::store::{
     BackingStore, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence, Quota, Rename, Resize,
-    Snapshots, Usage,
+    Snapshots, Transfer, Usage,
 };
 use crate::volume::{Placement, StoreKind, Volume, VolumeId, VolumeRole, VolumeSource};
 
@@ -355,5 +355,9 @@ impl BackingStore for ReferenceStore {
 
     fn lineage_ops(&self) -> Option<&dyn LineageOps> {
         self.has(Group::Flatten).then_some(self)
+    }
+
+    fn transfer(&self) -> Option<&dyn Transfer> {
+        None
     }
 }

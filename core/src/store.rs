@@ -16,6 +16,7 @@
 //! Where stores differ is said at each method.
 
 use std::fmt::Debug;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -191,6 +192,9 @@ pub trait BackingStore: Send + Sync + Debug {
 
     /// Returns the group that changes dependencies.
     fn lineage_ops(&self) -> Option<&dyn LineageOps>;
+
+    /// Returns the group that writes and reads streams of the store's own.
+    fn transfer(&self) -> Option<&dyn Transfer>;
 }
 
 /// Snapshots of [`SnapshotStyle::Beside`](crate::capability::SnapshotStyle): an object beside the source.
@@ -270,4 +274,58 @@ pub trait LineageOps: Send + Sync {
     /// # Errors
     /// `NoSpace`, or what reading fails with; `volume` is unchanged.
     async fn flatten(&self, context: &Context, volume: &Volume, target: &Volume) -> Result<()>;
+}
+
+/// What becomes of a container's head when a snapshot of it is received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReceivedHead {
+    /// Nothing: the engine makes the head from the last snapshot, by [`Clones`] or by a copy.
+    Apart,
+    /// It holds what the snapshot holds: the two are one object (zfs). The first `receive` makes it.
+    Follows,
+}
+
+/// Streams in a form that only stores of this kind understand: what the kernel or the tool itself sends and receives.
+///
+/// The engine names, orders, checks and journals; a stream holds one snapshot, whole or as the difference to one that both
+/// ends have. A stream is hostile input: nothing outside of the volumes named may be written, whatever it says.
+#[async_trait]
+pub trait Transfer: Send + Sync {
+    /// Returns the word for the stream's form and version, `btrfs-1`; two stores with the same word understand each other.
+    fn format(&self) -> &'static str;
+
+    /// Tells what receiving a snapshot does to the head.
+    fn received_head(&self) -> ReceivedHead;
+
+    /// Writes `snapshot` into `out`, which is closed at the end: whole, or what changed since `base`, an earlier snapshot of
+    /// the same container.
+    ///
+    /// # Errors
+    /// `Unsupported` for a base that the store cannot start from; what writing fails with (`EPIPE` when nobody reads).
+    async fn send(
+        &self,
+        context: &Context,
+        snapshot: &Volume,
+        base: Option<&Volume>,
+        out: OwnedFd,
+    ) -> Result<()>;
+
+    /// Makes `snapshot` hold what the stream in `input` holds, upon `base` if there is one; complete and marked on return.
+    ///
+    /// # Behavior
+    /// With [`ReceivedHead::Follows`], `head` is made by the first stream (`base` is `None`) and moved by every further one;
+    /// what it wrote since `base` is lost. Otherwise `head` is not touched and need not exist. A part is left behind
+    /// on error, as by `create`.
+    ///
+    /// # Errors
+    /// `Corrupt` for a stream that is damaged or cut; `Protocol` for one that is not of this form; `NotFound` when `base`
+    /// is missing or is not what the stream starts from.
+    async fn receive(
+        &self,
+        context: &Context,
+        head: &Volume,
+        snapshot: &Volume,
+        base: Option<&Volume>,
+        input: OwnedFd,
+    ) -> Result<()>;
 }

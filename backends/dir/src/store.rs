@@ -14,7 +14,7 @@ use keiki_core::context::Context;
 use keiki_core::mount_plan::{AttachMode, MountPlan, MountRecipe};
 use keiki_core::store::{
     BackingStore, CloneJob, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence, Quota, Rename,
-    Resize, Snapshots, Usage,
+    Resize, Snapshots, Transfer, Usage,
 };
 use keiki_core::volume::{Placement, StoreKind, Volume, VolumeId, VolumeSource};
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
@@ -201,6 +201,10 @@ impl BackingStore for DirStore {
     }
 
     fn lineage_ops(&self) -> Option<&dyn LineageOps> {
+        None
+    }
+
+    fn transfer(&self) -> Option<&dyn Transfer> {
         None
     }
 }

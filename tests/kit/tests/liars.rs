@@ -11,7 +11,7 @@ use keiki_core::context::Context;
 use keiki_core::mount_plan::{AttachMode, MountPlan};
 use keiki_core::store::{
     BackingStore, CloneJob, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence, Quota, Rename,
-    Resize, Snapshots, Usage,
+    Resize, Snapshots, Transfer, Usage,
 };
 use keiki_core::volume::{Placement, StoreKind, Volume, VolumeId, VolumeSource};
 use keiki_dir::DirStore;
@@ -157,6 +157,10 @@ impl BackingStore for Liar {
 
     fn lineage_ops(&self) -> Option<&dyn LineageOps> {
         self.inner.lineage_ops()
+    }
+
+    fn transfer(&self) -> Option<&dyn Transfer> {
+        self.inner.transfer()
     }
 }
 

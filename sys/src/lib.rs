@@ -6,6 +6,7 @@ pub mod caps;
 pub mod cgroup;
 pub mod clock;
 pub mod device_filter;
+pub mod filesystem_size;
 pub mod lock;
 pub mod memfd;
 pub mod mount;

@@ -119,7 +119,8 @@ impl Engine {
             }
             choice => self.wait(self.registry.choose(choice, &pool_of(request)))?,
         };
-        let capabilities = wanted.capabilities(&Pool { options: request.options.clone(), ..pool })?;
+        let options = options_in(wanted.as_ref(), request, source);
+        let capabilities = wanted.capabilities(&Pool { options, ..pool })?;
         let takes = wanted.kind() == own.kind() || capabilities.clones_from.contains(&own.kind());
         if takes && wanted.clones().is_some() && capabilities.clone_cost == Cost::Constant {
             return Ok(Ok(Way { store: wanted, capabilities, means: Means::Snapshot, native: true }));
@@ -137,7 +138,8 @@ impl Engine {
             StoreChoice::Default => own.clone(),
             choice => self.wait(self.registry.choose(choice, &pool_of(request)))?,
         };
-        let capabilities = store.capabilities(&pool_of(request))?;
+        let options = options_in(store.as_ref(), request, source);
+        let capabilities = store.capabilities(&Pool { options, ..pool_of(request) })?;
         // A store whose clones are independent copies them better than we could through mounts.
         let native = store.kind() == own.kind() && store.clones().is_some() && !capabilities.clones_depend();
         Ok(Way { store, capabilities, means: Means::Copy, native })
@@ -156,9 +158,9 @@ impl Engine {
         if depends {
             ancestry.lineage.may_deepen(origin.volume.id, way.capabilities.max_depth)?;
         }
-        let mut options = request.options.clone();
+        let mut options = options_in(way.store.as_ref(), request, &row.volume);
         if request.payload == Payload::EphemeralInMemory {
-            options.insert("upper".to_owned(), "memory".to_owned());
+            options.insert(UPPER.to_owned(), "memory".to_owned());
         }
         let place_upon = (way.means == Means::Snapshot).then_some(&origin.volume);
         let mut made = Vec::with_capacity(request.targets.len());
@@ -246,6 +248,20 @@ fn in_memory(error: Error, request: &CloneContainer, way: &Way) -> Error {
     }
     let text = format!("the {} store cannot keep a clone in memory", way.store.kind());
     Error::new(ErrorKind::Unsupported, text).with_hint("ask for a clone on disk, or for a store that stacks")
+}
+
+/// The option by which a stack is asked to keep what is written in memory.
+const UPPER: &str = "upper";
+
+/// Returns the options of a clone in `store`: those of its source where both are in one store, so that a clone lands in the
+/// source's volume group or dataset unless another is asked for, and then those of the request.
+fn options_in(store: &dyn BackingStore, request: &CloneContainer, source: &Volume) -> Properties {
+    let mut options =
+        if store.kind() == *source.kind() { source.properties.clone() } else { Properties::new() };
+    // A property of the one clone, not of the place.
+    options.remove(UPPER);
+    options.extend(request.options.clone());
+    options
 }
 
 fn pool_of(request: &CloneContainer) -> Pool {

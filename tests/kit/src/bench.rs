@@ -11,7 +11,7 @@ use keiki_core::context::Context;
 use keiki_core::mount_plan::{AttachMode, execute};
 use keiki_core::name::{ContainerName, SnapshotName};
 use keiki_core::store::{BackingStore, CloneJob, Pool, Presence};
-use keiki_core::volume::{Placement, Properties, Volume, VolumeId, VolumeRole};
+use keiki_core::volume::{Placement, Volume, VolumeId, VolumeRole};
 use keiki_tree::{DescribeOptions, Description, Difference, describe_tree};
 use rustix::fs::{Mode, OFlags, openat};
 use tokio::runtime::Runtime;
@@ -63,7 +63,7 @@ impl<'a> Bench<'a> {
     /// Returns the pool that is the ground's lxcpath.
     #[must_use]
     pub fn pool(&self) -> Pool {
-        Pool { path: self.ground.lxcpath(), options: Properties::new() }
+        Pool { path: self.ground.lxcpath(), options: self.ground.options().clone() }
     }
 
     /// Returns what the store promises in this pool.
@@ -95,7 +95,8 @@ impl<'a> Bench<'a> {
         };
         std::fs::create_dir_all(&home)?;
         let container = ContainerName::existing(name)?;
-        Ok(Placement { id: VolumeId::generate(), container, role, home, options: Properties::new() })
+        let options = self.ground.options().clone();
+        Ok(Placement { id: VolumeId::generate(), container, role, home, options })
     }
 
     /// Chooses the place of a head called `name`, which begins as `origin` if there is one.
@@ -114,7 +115,8 @@ impl<'a> Bench<'a> {
     #[track_caller]
     pub fn place_as(&self, name: &str, role: VolumeRole, origin: Option<&Volume>) -> Verdict<Volume> {
         let placement = self.placement(name, role)?;
-        Ok(Volume::new(placement.id, self.store.place(&placement, origin)?))
+        let source = self.store.place(&placement, origin)?;
+        Ok(Volume { id: placement.id, source, properties: placement.options })
     }
 
     /// Makes an empty volume.

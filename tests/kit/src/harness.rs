@@ -64,6 +64,6 @@ pub fn run(rig: &dyn Rig, case: &Case) -> Verdict {
     // A store that panics has failed one case, not the run.
     let shown = catch_unwind(AssertUnwindSafe(|| case.show(&bench)));
     let proof = shown.unwrap_or_else(|_| Err(Failure::new("the case or the store panicked")))?;
-    leak::check(bench.ground().root())?;
+    leak::check(rig, bench.ground())?;
     Ok(proof)
 }

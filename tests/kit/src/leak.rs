@@ -5,19 +5,22 @@
 use std::path::Path;
 
 use crate::rig::namespace::mounts_below;
+use crate::rig::{Ground, Rig};
 use crate::verdict::{Failure, Verdict};
 
-/// Fails if this process or the kernel still holds something below `root`.
+/// Fails if this process or the kernel still holds something below a ground, or of its pool.
 ///
 /// # Errors
 /// What is held.
 #[track_caller]
-pub fn check(root: &Path) -> Verdict<()> {
+pub fn check(rig: &dyn Rig, ground: &Ground) -> Verdict<()> {
+    let root = ground.root();
     let mut held = open_files(root);
     let inside = mounts_below(root).into_iter().filter(|point| Path::new(point) != root);
     held.extend(inside.map(|point| format!("mount on {point}")));
     held.extend(loop_devices(root));
     held.extend(staging(root));
+    held.extend(rig.held(ground)?);
     if held.is_empty() { Ok(()) } else { Err(Failure::new(format!("left behind: {}", held.join(", ")))) }
 }
 

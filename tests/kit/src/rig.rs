@@ -43,6 +43,8 @@ pub use image::FileSystem;
 pub use path::PathRig;
 pub use stores::in_tree;
 
+use crate::verdict::Verdict;
+
 /// Why something cannot be had on this machine: `mkfs.xfs`, `loop devices`, `root`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing(pub String);
@@ -71,7 +73,23 @@ pub trait Direct: Send + Sync {
     fn read(&self, volume: &Volume) -> CoreResult<BTreeMap<PathBuf, Vec<u8>>>;
 }
 
+/// Takes all the space of a pool until its answer is dropped.
+pub type Filler = Box<dyn Fn() -> Result<Box<dyn Any + Send>, Missing> + Send + Sync>;
+
+/// Something that is not ours, and what it looked like when it was put there.
+pub trait Stranger: Debug {
+    /// Fails if it changed.
+    ///
+    /// # Errors
+    /// What differs.
+    fn expect_untouched(&self) -> Verdict<()>;
+}
+
 /// A store and the ground that it is tested on.
+///
+/// # Behavior
+/// Everything that a case must do to objects behind the store's back is asked of the rig, because only it knows whether an
+/// object is a directory, a logical volume or a dataset. A rig that cannot do a thing says what it would take.
 pub trait Rig: Send + Sync + Debug {
     /// Returns `store@ground`, unique among the rigs of a run; test names begin with it.
     fn name(&self) -> String;
@@ -94,17 +112,60 @@ pub trait Rig: Send + Sync + Debug {
     /// What this machine lacks.
     fn small_pool(&self) -> Result<Ground, Missing>;
 
-    /// Takes all the space of a pool until the ballast is dropped.
-    ///
-    /// # Errors
-    /// What this machine lacks.
-    fn fill_disk(&self, ground: &Ground) -> Result<Ballast, Missing>;
+    /// Returns what takes all the space of a pool when it is called, until what it answers is dropped.
+    fn filler(&self, ground: &Ground) -> Filler;
+
+    /// Gives back what a [filler](Self::filler) took in a process that was killed.
+    fn give_back(&self, ground: &Ground);
 
     /// Makes a volume busy until the answer is dropped.
     ///
     /// # Errors
     /// What this machine lacks.
     fn hold_busy(&self, volume: &Volume) -> Result<Box<dyn Any>, Missing>;
+
+    /// Puts an object of somebody else, with content, at the place that was chosen for `volume`.
+    ///
+    /// # Errors
+    /// What it would take.
+    fn plant_stranger(&self, ground: &Ground, volume: &Volume) -> Result<Box<dyn Stranger>, Missing>;
+
+    /// Takes every mark of ours off a finished volume, which leaves what LXC would have made.
+    ///
+    /// # Errors
+    /// What it would take.
+    fn unmark(&self, ground: &Ground, volume: &Volume) -> Result<Box<dyn Stranger>, Missing>;
+
+    /// Gives `copy` the mark that `original` carries, as LXC's copy of a tree with all of its attributes does.
+    ///
+    /// # Errors
+    /// What it would take, where copies carry no mark.
+    fn carry_mark(&self, original: &Volume, copy: &Volume) -> Result<(), Missing>;
+
+    /// Takes the data of a volume away behind the store's back, the home and what lies in it apart.
+    ///
+    /// # Errors
+    /// What it would take.
+    fn lose(&self, ground: &Ground, volume: &Volume) -> Result<(), Missing>;
+
+    /// Returns what stays the same as long as the data is not copied, whatever the volume is called.
+    ///
+    /// # Errors
+    /// What it would take.
+    fn identity(&self, volume: &Volume) -> Result<String, Missing>;
+
+    /// Returns every object of the ground's pool that is not below the ground, ours or not, a line each with its name and
+    /// mark, sorted; nothing for stores that live in homes.
+    ///
+    /// # Errors
+    /// What the tools say.
+    fn objects(&self, ground: &Ground) -> Verdict<Vec<String>>;
+
+    /// Returns what is held that should not be when nothing runs: active devices, mounts, loop devices; a line each.
+    ///
+    /// # Errors
+    /// What the tools say.
+    fn held(&self, ground: &Ground) -> Verdict<Vec<String>>;
 
     /// Returns how long objects live, which decides whether killing a process proves anything.
     fn lifetime(&self) -> Lifetime;

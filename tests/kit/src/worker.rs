@@ -3,6 +3,7 @@
 //! A [`Task`] goes in as an argument, an [`Answer`] comes out on standard output. The rigs of the program are known to both
 //! sides, so that a store of somebody else needs no program of its own for this.
 
+use std::any::Any;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,13 +11,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keiki_core::context::Context;
-use keiki_core::{ErrorKind, Result};
+use keiki_core::volume::Properties;
+use keiki_core::{Error, ErrorKind, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::getpid;
 use serde::{Deserialize, Serialize};
 
 use crate::random::Random;
-use crate::rig::{Ballast, Ground, Rig};
+use crate::rig::{Filler, Ground, Missing, Rig};
 use crate::steps::AtStep;
 use crate::verdict::{Failure, Verdict};
 use crate::yard::{Idle, Op, PATIENCE, Yard};
@@ -29,10 +31,10 @@ const WORD: &str = "--keiki-kit-worker";
 pub struct Task {
     /// The rig, by its name.
     pub rig: String,
-    /// The directory that holds containers.
-    pub lxcpath: PathBuf,
-    /// The directory of the catalogue.
-    pub state: PathBuf,
+    /// The ground's directory.
+    pub root: PathBuf,
+    /// The ground's options.
+    pub options: Properties,
     /// The work.
     pub work: Work,
 }
@@ -66,8 +68,8 @@ pub enum Work {
 pub enum Disturbance {
     /// The worker is killed.
     Kill,
-    /// The file system of this directory is full until the worker ends.
-    Full(PathBuf),
+    /// The pool is full until the worker ends.
+    Full,
 }
 
 /// What became of it.
@@ -85,7 +87,7 @@ impl Task {
     /// Returns a task on a ground.
     #[must_use]
     pub fn on(rig: &dyn Rig, ground: &Ground, work: Work) -> Self {
-        Self { rig: rig.name(), lxcpath: ground.lxcpath(), state: ground.state(), work }
+        Self { rig: rig.name(), root: ground.root().to_owned(), options: ground.options().clone(), work }
     }
 
     /// Starts a worker.
@@ -199,20 +201,21 @@ fn say(answer: &Answer) -> io::Result<()> {
 }
 
 fn serve(rig: &dyn Rig, task: &Task) -> Result<usize> {
-    let yard = Yard::at(rig, &task.lxcpath, &task.state, Arc::new(Idle), PATIENCE)?;
+    let ground = Ground::of_another(task.root.clone(), task.options.clone());
+    let yard = Yard::at(rig, &ground, Arc::new(Idle), PATIENCE)?;
     match &task.work {
         Work::Op { op, disturbance } => {
-            let context = match disturbance.clone() {
+            let context = match disturbance {
                 None => Context::default(),
-                Some((Disturbance::Kill, step)) => AtStep::context(step, |_| die()),
-                Some((Disturbance::Full(root), step)) => filling(step, root),
+                Some((Disturbance::Kill, step)) => AtStep::context(*step, |_| die()),
+                Some((Disturbance::Full, step)) => filling(*step, rig.filler(&ground)),
             };
             yard.apply(&context, op).map(|()| 1)
         }
         Work::Stress { seed, operations } => stress(&yard, *seed, *operations),
         Work::Hold { name } => {
             let permit = yard.engine.permit_start(&yard.key(name)?)?;
-            let io_error = |e| keiki_core::Error::io("the pipe of the worker", e);
+            let io_error = |e| Error::io("the pipe of the worker", e);
             say(&Answer::Held).map_err(io_error)?;
             io::copy(&mut io::stdin().lock(), &mut io::sink()).map_err(io_error)?;
             drop(permit);
@@ -222,10 +225,13 @@ fn serve(rig: &dyn Rig, task: &Task) -> Result<usize> {
 }
 
 /// Returns the context of an operation before whose step all space of a file system is taken, as long as the context lives.
-pub(crate) fn filling(step: usize, root: PathBuf) -> Context {
-    let taken: Mutex<Option<Ballast>> = Mutex::new(None);
+pub(crate) fn filling(step: usize, fill: Filler) -> Context {
+    let taken: Mutex<Option<Box<dyn Any + Send>>> = Mutex::new(None);
     AtStep::context(step, move |_| {
-        let ballast = Ballast::take(&root).map_err(|e| keiki_core::Error::io("cannot fill the disk", e))?;
+        let cannot = |missing: Missing| {
+            Error::new(ErrorKind::Unavailable, format!("cannot fill the disk: needs {}", missing.0))
+        };
+        let ballast = fill().map_err(cannot)?;
         *taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(ballast);
         Ok(())
     })

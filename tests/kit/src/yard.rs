@@ -61,6 +61,8 @@ pub struct Yard<'a> {
     pub engine: Engine,
     /// The directory that holds containers.
     pub lxcpath: PathBuf,
+    /// The options that find the pool of the store under test.
+    pub options: Properties,
 }
 
 impl<'a> Yard<'a> {
@@ -79,7 +81,7 @@ impl<'a> Yard<'a> {
     /// What the engine says.
     #[track_caller]
     pub fn on(rig: &'a dyn Rig, ground: &Ground) -> Verdict<Self> {
-        Ok(Self::at(rig, &ground.lxcpath(), &ground.state(), Arc::new(Idle), PATIENCE)?)
+        Ok(Self::at(rig, ground, Arc::new(Idle), PATIENCE)?)
     }
 
     /// Opens an engine.
@@ -88,12 +90,11 @@ impl<'a> Yard<'a> {
     /// What the engine says.
     pub fn at(
         rig: &'a dyn Rig,
-        lxcpath: &Path,
-        state: &Path,
+        ground: &Ground,
         activity: Arc<dyn Activity>,
         lock_wait: Duration,
     ) -> Result<Self> {
-        Self::with_stores(rig, rig.registry(), lxcpath, state, activity, lock_wait)
+        Self::with_stores(rig, rig.registry(), ground, activity, lock_wait)
     }
 
     /// Opens an engine with other stores than the rig's.
@@ -103,19 +104,18 @@ impl<'a> Yard<'a> {
     pub fn with_stores(
         rig: &'a dyn Rig,
         registry: Registry,
-        lxcpath: &Path,
-        state: &Path,
+        ground: &Ground,
         activity: Arc<dyn Activity>,
         lock_wait: Duration,
     ) -> Result<Self> {
         let engine = Engine::open(EngineOptions {
             registry,
-            state: state.to_owned(),
+            state: ground.state(),
             activity,
             editor: Arc::new(LineEditor),
             lock_wait,
         })?;
-        Ok(Self { rig, engine, lxcpath: lxcpath.to_owned() })
+        Ok(Self { rig, engine, lxcpath: ground.lxcpath(), options: ground.options().clone() })
     }
 
     /// Returns the key of a container.
@@ -129,7 +129,7 @@ impl<'a> Yard<'a> {
     /// Returns the pool that is the lxcpath.
     #[must_use]
     pub fn pool(&self) -> Pool {
-        Pool { path: self.lxcpath.clone(), options: Properties::new() }
+        Pool { path: self.lxcpath.clone(), options: self.options.clone() }
     }
 
     /// Returns what the store under test promises here.
@@ -233,10 +233,20 @@ impl<'a> Yard<'a> {
                 let plan = self.engine.attach(&Context::default(), &key, AttachMode::ReadWrite)?;
                 let mount = execute(&plan)?;
                 put(mount.as_fd(), file, text)?;
+                drop(mount);
+                self.let_go(&key)?;
             }
         }
         drop(permit);
         Ok(())
+    }
+
+    /// Undoes what an attach activated, as the end of a container does.
+    fn let_go(&self, key: &ContainerKey) -> Result<()> {
+        let Some(volume) = self.engine.container(key)?.volume else { return Ok(()) };
+        let store = Arc::clone(self.rig.registry().get(volume.kind())?);
+        let done = wait(store.detach(&Context::default(), &volume));
+        done.map_err(|e| keiki_core::Error::io("threads", e))?
     }
 }
 

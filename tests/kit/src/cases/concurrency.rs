@@ -39,10 +39,9 @@ fn race(bench: &Bench<'_>, ops: &[Op]) -> Verdict<Vec<Result<()>>> {
         let threads: Vec<_> = ops
             .iter()
             .map(|op| {
-                let (rig, lxcpath, state, start) =
-                    (bench.rig, bench.ground().lxcpath(), bench.ground().state(), &start);
+                let (rig, ground, start) = (bench.rig, bench.ground(), &start);
                 scope.spawn(move || {
-                    let yard = Yard::at(rig, &lxcpath, &state, std::sync::Arc::new(Idle), LONG);
+                    let yard = Yard::at(rig, ground, std::sync::Arc::new(Idle), LONG);
                     start.wait();
                     yard.map(|yard| yard.apply(&Context::default(), op))
                 })
@@ -252,8 +251,8 @@ fn a_lock_names_its_holder(bench: &Bench<'_>) -> Verdict {
     }
     Yard::open(bench)?.make(Op::create("a"))?;
     let holder = hold(bench, "a")?;
-    let (lxcpath, state) = (bench.ground().lxcpath(), bench.ground().state());
-    let yard = Yard::at(bench.rig, &lxcpath, &state, std::sync::Arc::new(Idle), Duration::from_millis(200))?;
+    let patience = Duration::from_millis(200);
+    let yard = Yard::at(bench.rig, bench.ground(), std::sync::Arc::new(Idle), patience)?;
     let begun = Instant::now();
     let error = yard.apply(&Context::default(), &Op::destroy("a", Reach::Only)).err();
     let error = error.ok_or_else(|| Failure::new("a container that is held was destroyed"))?;

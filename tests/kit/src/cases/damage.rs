@@ -134,17 +134,11 @@ fn still_refused(yard: &Yard<'_>, before: &View) -> Verdict<()> {
 }
 
 fn lost_data_is_noticed_and_takes_nobody_along(bench: &Bench<'_>) -> Verdict {
-    if bench.rig.direct().is_some() {
-        return Ok(Proof::Skipped("a store whose volumes are directories".to_owned()));
-    }
     let (yard, before) = family(bench)?;
     let volume = yard.engine.container(&yard.key("a")?)?.volume.ok_or_else(|| Failure::new("no volume"))?;
-    let location = volume.source.location();
-    let data = Path::new(location.rsplit(':').next().unwrap_or(location));
-    if !data.is_dir() {
-        return Ok(Proof::Skipped("a store whose volumes are directories".to_owned()));
+    if let Err(missing) = bench.rig.lose(bench.ground(), &volume) {
+        return Ok(Proof::Skipped(missing.0));
     }
-    fs::rename(data, bench.ground().root().join("moved-away"))?;
     let report = yard.engine.check(&yard.lxcpath)?;
     claim!(!report.findings.is_empty(), "the lost data of `a` was not noticed");
     yard.engine.repair(&Context::default(), &yard.lxcpath)?;

@@ -3,8 +3,6 @@
 //! Each case says what LXC does. Numbers that are missing are about things that no store here can have (thin LVM, AppArmor
 //! profiles, cgroups, terminals).
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keiki_btrfs::BtrfsStore;
@@ -14,7 +12,7 @@ use keiki_core::engine::{CloneContainer, CloneMode, CreateContainer, Fill, Ident
 use keiki_core::mount_plan::{AttachMode, MountRecipe, Upper};
 use keiki_core::registry::StoreChoice;
 use keiki_core::store::BackingStore;
-use keiki_core::volume::{Properties, StoreKind, Volume};
+use keiki_core::volume::{Properties, StoreKind};
 use keiki_core::{Error, ErrorKind, Result};
 
 use crate::bench::{Bench, Tree};
@@ -54,17 +52,6 @@ fn clone_terms(yard: &Yard<'_>) -> Verdict<Option<(ParentWrite, ParentDelete)>> 
     Ok(constant.map(|p| (p.parent_write, p.parent_delete)))
 }
 
-/// The directory that a volume owns, for stores below the lxcpath.
-fn directory(yard: &Yard<'_>, volume: &Volume) -> Option<PathBuf> {
-    let location = volume.source.location();
-    let path = Path::new(location.rsplit(':').next().unwrap_or(location));
-    (path.starts_with(&yard.lxcpath) && path.is_dir()).then(|| path.to_owned())
-}
-
-fn needs_directories() -> Proof {
-    Proof::Skipped("a store whose volumes are directories".to_owned())
-}
-
 /// On plain LVM, LXC's `lxc-destroy` of a parent exits 0 and removes the children's volumes with it.
 fn defect_01_destroying_a_parent_never_takes_its_children(bench: &Bench<'_>) -> Verdict {
     let yard = Yard::open(bench)?;
@@ -93,6 +80,18 @@ fn defect_02_a_foreign_object_is_never_adopted_by_create(bench: &Bench<'_>) -> V
         let after = Tree::at(&yard.lxcpath.join("a"))?.describe()?;
         claim!(before == after, "{op:?} changed a foreign directory: {:?}", before.diff(&after));
     }
+    if yard.promises()?.residence == Residence::Named {
+        let place = bench.place("b", None)?;
+        std::fs::remove_dir(yard.lxcpath.join("b"))?;
+        let foreign = match bench.rig.plant_stranger(bench.ground(), &place) {
+            Ok(foreign) => foreign,
+            Err(missing) => return Ok(Proof::Skipped(missing.0)),
+        };
+        let error = yard.apply(&Context::default(), &Op::create("b")).err();
+        claim_eq!(error.map(|e| e.kind()), Some(ErrorKind::Foreign), "create over a foreign object");
+        claim!(!yard.lxcpath.join("b").exists(), "a directory is left");
+        foreign.expect_untouched()?;
+    }
     Ok(Proof::Refused)
 }
 
@@ -103,8 +102,8 @@ fn defect_03_a_store_that_cannot_work_here_writes_nothing(bench: &Bench<'_>) -> 
         return Ok(Proof::Skipped("a file system that is not btrfs".to_owned()));
     }
     let registry = bench.rig.registry().with(Arc::new(BtrfsStore));
-    let (lxcpath, state) = (bench.ground().lxcpath(), bench.ground().state());
-    let yard = Yard::with_stores(bench.rig, registry, &lxcpath, &state, Arc::new(Idle), PATIENCE)?;
+    let lxcpath = bench.ground().lxcpath();
+    let yard = Yard::with_stores(bench.rig, registry, bench.ground(), Arc::new(Idle), PATIENCE)?;
     yard.make(Op::create("a"))?;
     let before = yard.view()?;
     for mode in [CloneMode::Copy, CloneMode::Snapshot, CloneMode::SnapshotOrCopy] {
@@ -123,13 +122,14 @@ fn defect_03_a_store_that_cannot_work_here_writes_nothing(bench: &Bench<'_>) -> 
 }
 
 fn request(yard: &Yard<'_>, mode: CloneMode, store: StoreChoice, payload: Payload) -> Result<CloneContainer> {
+    let options = if store == StoreChoice::Default { yard.options.clone() } else { Properties::new() };
     Ok(CloneContainer {
         source: yard.key("a")?,
         snapshot: None,
         targets: vec![yard.key("b")?],
         mode,
         store,
-        options: Properties::new(),
+        options,
         identity: Identity::Fresh,
         payload,
     })
@@ -140,10 +140,10 @@ fn defect_04_restore_that_fails_keeps_the_container(bench: &Bench<'_>) -> Verdic
     let yard = Yard::open(bench)?;
     yard.make_all(&[Op::create("a"), Op::snapshot("a"), Op::write("a", "state", "later")])?;
     let snapshot = yard.engine.snapshots(&yard.key("a")?)?.remove(0);
-    let Some(data) = directory(&yard, &snapshot.volume) else { return Ok(needs_directories()) };
     let (then, now) = (yard.content_of(&snapshot.volume)?, yard.content("a")?);
-    // Not the data itself: what is read-only may not be moved.
-    std::fs::rename(data.parent().unwrap_or(&data), bench.ground().root().join("moved-away"))?;
+    if let Err(missing) = bench.rig.lose(bench.ground(), &snapshot.volume) {
+        return Ok(Proof::Skipped(missing.0));
+    }
     match yard.apply(&Context::default(), &Op::restore("a", "snap0")) {
         // A frozen head below the snapshot still has everything.
         Ok(()) => claim_eq!(then.differences(&yard.content("a")?), "", "the restored container"),
@@ -231,7 +231,7 @@ fn defect_07_failed_template_leaves_nothing(bench: &Bench<'_>) -> Verdict {
     let request = CreateContainer {
         key: yard.key("a")?,
         store: StoreChoice::FirstOf(vec![bench.store.kind()]),
-        options: Properties::new(),
+        options: yard.options.clone(),
         config: Vec::new(),
         fill: Some(&mut Failing),
     };
@@ -366,22 +366,21 @@ fn defect_14_in_memory_is_in_memory_or_refused(bench: &Bench<'_>) -> Verdict {
 fn defect_15_rename_moves_no_data(bench: &Bench<'_>) -> Verdict {
     let yard = Yard::open(bench)?;
     yard.make_all(&[Op::create("a"), Op::snapshot("a")])?;
-    let inode = |name: &str| -> Verdict<Option<(u64, u64)>> {
+    let data = |name: &str| -> Verdict<Option<String>> {
         let volume = yard.engine.container(&yard.key(name)?)?.volume;
-        let directory = volume.and_then(|volume| directory(&yard, &volume));
-        Ok(directory.map(std::fs::metadata).transpose()?.map(|m| (m.dev(), m.ino())))
+        Ok(volume.and_then(|volume| bench.rig.identity(&volume).ok()))
     };
-    let before = inode("a")?;
+    let before = data("a")?;
     let id = yard.engine.container(&yard.key("a")?)?.volume.map(|volume| volume.id);
     yard.make(Op::rename("a", "z"))?;
-    claim_eq!(inode("z")?, before, "device and inode of the data");
+    claim_eq!(data("z")?, before, "the identity of the data");
     claim_eq!(yard.engine.container(&yard.key("z")?)?.volume.map(|volume| volume.id), id, "the volume");
     if clone_terms(&yard)?.is_some() && yard.promises()?.residence == Residence::Home {
         yard.make_all(&[Op::create("parent")])?;
         yard.make(Op::clone("parent", &["child"], Means::Snapshot))?;
-        let before = inode("child")?;
+        let before = data("child")?;
         yard.make(Op::rename("child", "kid"))?;
-        claim_eq!(inode("kid")?, before, "device and inode of the clone's data");
+        claim_eq!(data("kid")?, before, "the identity of the clone's data");
         let record = yard.engine.container(&yard.key("kid")?)?;
         claim_eq!(record.origin.as_deref(), Some("parent"), "the clone's origin");
     }

@@ -4,7 +4,7 @@ use keiki_core::ErrorKind;
 use keiki_core::capability::{Availability, Residence};
 use keiki_core::registry::{Registry, StoreChoice};
 use keiki_core::store::Pool;
-use keiki_core::volume::{Properties, StoreKind, VolumeRole, VolumeSource};
+use keiki_core::volume::{StoreKind, VolumeRole, VolumeSource};
 
 use crate::bench::{Bench, Tree};
 use crate::case::Case;
@@ -39,7 +39,7 @@ fn kind_is_a_plain_word(bench: &Bench<'_>) -> Verdict {
 
 fn availability_names_reason_and_remedy(bench: &Bench<'_>) -> Verdict {
     for path in [bench.ground().lxcpath(), "/proc".into(), bench.ground().root().join("nowhere")] {
-        let pool = Pool { path, options: Properties::new() };
+        let pool = Pool { path, ..bench.pool() };
         match bench.wait(bench.store.availability(&pool)) {
             Availability::Ready => {}
             Availability::Degraded { reason, remedy } | Availability::Unavailable { reason, remedy } => {
@@ -70,7 +70,7 @@ fn the_test_ground_is_usable(bench: &Bench<'_>) -> Verdict {
 
 fn a_missing_pool_is_never_made(bench: &Bench<'_>) -> Verdict {
     let path = bench.ground().root().join("nowhere");
-    let pool = Pool { path: path.clone(), options: Properties::new() };
+    let pool = Pool { path: path.clone(), ..bench.pool() };
     bench.wait(bench.store.availability(&pool));
     let listed = bench.wait(bench.store.list(&pool));
     claim!(
@@ -133,7 +133,7 @@ fn sources_survive_a_configuration_file(bench: &Bench<'_>) -> Verdict {
 
 /// A store of another name that is nowhere available would be wrong to replace by this one.
 fn an_explicit_choice_never_becomes_another(bench: &Bench<'_>) -> Verdict {
-    let elsewhere = Pool { path: bench.ground().root().join("nowhere"), options: Properties::new() };
+    let elsewhere = Pool { path: bench.ground().root().join("nowhere"), ..bench.pool() };
     let choice = StoreChoice::FirstOf(vec![bench.store.kind()]);
     let registry = bench.rig.registry();
     let chosen = bench.wait(registry.choose(&choice, &bench.pool()));

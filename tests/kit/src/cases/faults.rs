@@ -9,9 +9,9 @@
 //! - where the operation did not happen, it now succeeds.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
+use keiki_core::capability::Residence;
 use keiki_core::context::Context;
 use keiki_core::engine::Problem;
 use keiki_core::{Error, ErrorKind};
@@ -21,7 +21,7 @@ use crate::bench::{Bench, Tree};
 use crate::case::{Case, Section};
 use crate::claim;
 use crate::leak;
-use crate::rig::{Ballast, Lifetime};
+use crate::rig::{Lifetime, Stranger};
 use crate::steps::{AtStep, Recorder};
 use crate::verdict::{Failure, Proof, Verdict};
 use crate::worker::{Disturbance, Task, Work, filling};
@@ -238,7 +238,7 @@ fn broken_at(
     plain: &Undisturbed,
 ) -> Verdict<()> {
     Yard::open(bench)?.make_all(&scene.setup)?;
-    let strangers = Strangers::plant(&bench.ground().lxcpath())?;
+    let strangers = Strangers::plant(bench)?;
     match fault {
         Fault::Kill => kill_at(bench, scene, step)?,
         Fault::Error => fail_at(bench, scene, step, plain)?,
@@ -271,16 +271,15 @@ fn fail_at(bench: &Bench<'_>, scene: &Scene, step: usize, plain: &Undisturbed) -
 /// What it answers does not count here, and nor does what is seen at once: going back may need space as well. In a process
 /// of its own, because a full disk under a mapped file is a signal and not an error.
 fn full_at(bench: &Bench<'_>, scene: &Scene, step: usize) -> Verdict<()> {
-    let root = bench.ground().root().to_owned();
     if bench.rig.lifetime() == Lifetime::Process {
         let yard = Yard::open(bench)?;
-        let _any = yard.apply(&filling(step, root), &scene.op);
+        let _any = yard.apply(&filling(step, bench.rig.filler(bench.ground())), &scene.op);
         return Ok(());
     }
-    let disturbance = Some((Disturbance::Full(root.clone()), step));
+    let disturbance = Some((Disturbance::Full, step));
     let work = Work::Op { op: scene.op.clone(), disturbance };
     let answer = Task::on(bench.rig, bench.ground(), work).start()?.finish()?;
-    Ballast::give_back(&root);
+    bench.rig.give_back(bench.ground());
     claim!(answer.is_some(), "the worker died of a signal");
     Ok(())
 }
@@ -330,12 +329,12 @@ fn healed(bench: &Bench<'_>, scene: &Scene, plain: &Undisturbed, strangers: &Str
     claim!(findings.is_empty(), "the check finds {findings:?}");
     drop(yard);
     strangers.expect_untouched()?;
-    nothing_left(bench.ground().root())?;
+    nothing_left(bench)?;
     let once = on_disk(bench)?;
     let yard = Yard::open(bench)?;
     before_or_after(&yard, plain, "after a second recovery")?;
     let twice = on_disk(bench)?;
-    claim!(once == twice, "the second recovery changed {:?}", once.diff(&twice));
+    claim!(once == twice, "the second recovery changed {:?} {:?}", once.0.diff(&twice.0), (once.1, twice.1));
     if time == Time::Before {
         yard.apply(&Context::default(), &scene.op).map_err(|e| Failure::from(e).during("the next try"))?;
         let done = before_or_after(&yard, plain, "after the next try")?;
@@ -346,8 +345,9 @@ fn healed(bench: &Bench<'_>, scene: &Scene, plain: &Undisturbed, strangers: &Str
 }
 
 /// Fails if an operation left something in the engine's own directories or held something open.
-fn nothing_left(root: &Path) -> Verdict<()> {
-    leak::check(root)?;
+fn nothing_left(bench: &Bench<'_>) -> Verdict<()> {
+    leak::check(bench.rig, bench.ground())?;
+    let root = bench.ground().root();
     for directory in ["staging", "trash"] {
         let entries = std::fs::read_dir(root.join("lxc/.keiki").join(directory));
         let left: Vec<_> = entries.into_iter().flatten().flatten().map(|e| e.path()).collect();
@@ -356,27 +356,42 @@ fn nothing_left(root: &Path) -> Verdict<()> {
     Ok(())
 }
 
-fn on_disk(bench: &Bench<'_>) -> Verdict<Description> {
-    Tree::at(&bench.ground().lxcpath())?.describe()
+fn on_disk(bench: &Bench<'_>) -> Verdict<(Description, Vec<String>)> {
+    let below = Tree::at(&bench.ground().lxcpath())?.describe()?;
+    Ok((below, bench.rig.objects(bench.ground())?))
 }
 
-/// Directories and files in the lxcpath that are nobody's containers.
-struct Strangers(BTreeMap<std::path::PathBuf, Description>);
+/// Directories and files in the lxcpath that are nobody's containers, and an object in the pool of a store that has one.
+struct Strangers {
+    directories: BTreeMap<std::path::PathBuf, Description>,
+    object: Option<Box<dyn Stranger>>,
+}
 
 impl Strangers {
-    fn plant(lxcpath: &Path) -> Verdict<Self> {
-        let mut before = BTreeMap::new();
+    fn plant(bench: &Bench<'_>) -> Verdict<Self> {
+        let lxcpath = bench.ground().lxcpath();
+        let mut directories = BTreeMap::new();
         for name in ["lost+found", "b.bak", ".hidden"] {
             let path = lxcpath.join(name);
             std::fs::create_dir_all(path.join("rootfs"))?;
             std::fs::write(path.join("rootfs/precious"), name)?;
-            before.insert(path.clone(), Tree::at(&path)?.describe()?);
+            directories.insert(path.clone(), Tree::at(&path)?.describe()?);
         }
-        Ok(Self(before))
+        let mut object = None;
+        if bench.promises()?.residence == Residence::Named {
+            // Its home is not wanted in the lxcpath, where it would be a container without a configuration.
+            let place = bench.place("stranger", None)?;
+            std::fs::remove_dir(lxcpath.join("stranger"))?;
+            object = bench.rig.plant_stranger(bench.ground(), &place).ok();
+        }
+        Ok(Self { directories, object })
     }
 
     fn expect_untouched(&self) -> Verdict<()> {
-        for (path, before) in &self.0 {
+        if let Some(object) = &self.object {
+            object.expect_untouched()?;
+        }
+        for (path, before) in &self.directories {
             let after = Tree::at(path)?.describe()?;
             claim!(
                 *before == after,

@@ -7,7 +7,7 @@ use keiki_core::capability::{Cost, ParentDelete, ParentWrite, SnapshotStyle};
 use keiki_core::context::Context;
 use keiki_core::store::{BackingStore, Presence};
 use keiki_core::units::Bytes;
-use keiki_core::volume::{StoreKind, Volume, VolumeId, VolumeRole, VolumeSource};
+use keiki_core::volume::{Properties, StoreKind, Volume, VolumeId, VolumeRole, VolumeSource};
 
 use crate::bench::Bench;
 use crate::case::Case;
@@ -166,6 +166,7 @@ fn declared_kinds_of_origin_are_taken(bench: &Bench<'_>) -> Verdict {
     for kind in kinds.iter().filter(|kind| **kind != bench.store.kind()) {
         let Ok(other) = registry.get(kind) else { continue };
         let placement = bench.placement("origin", VolumeRole::Head)?;
+        let placement = keiki_core::volume::Placement { options: Properties::new(), ..placement };
         let origin = Volume::new(placement.id, other.place(&placement, None)?);
         bench.wait(other.create(&Context::default(), &origin))?;
         let clone = bench.clone_of(&origin, "clone")?;

@@ -1,19 +1,14 @@
 //! Create, probe, list, adopt, destroy; repeats of each; foreign and half-made objects.
 
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
-
-use keiki_core::capability::Residence;
 use keiki_core::context::Context;
 use keiki_core::mount_plan::AttachMode;
 use keiki_core::store::{CloneJob, Destroyed, Presence, Usage};
 use keiki_core::volume::{Volume, VolumeId};
 use keiki_core::{Error, ErrorKind};
-use keiki_tree::Description;
-use keiki_tree::mark::{clear_mark, read_mark, write_mark};
 
-use crate::bench::{Bench, Tree};
+use crate::bench::Bench;
 use crate::case::Case;
+use crate::rig::{Missing, Stranger};
 use crate::steps::{AtStep, Recorder};
 use crate::verdict::{Failure, Proof, Verdict};
 use crate::{cases, claim, claim_eq};
@@ -87,7 +82,10 @@ fn a_place_can_be_used_again(bench: &Bench<'_>) -> Verdict {
 
 fn a_foreign_object_refuses_create_and_is_left_alone(bench: &Bench<'_>) -> Verdict {
     let volume = bench.place("a", None)?;
-    let Some(foreign) = Foreign::plant(bench, &volume)? else { return Ok(needs_foreign()) };
+    let foreign = match bench.rig.plant_stranger(bench.ground(), &volume) {
+        Ok(planted) => planted,
+        Err(missing) => return Ok(Proof::Skipped(missing.0)),
+    };
     bench.expect(&volume, Presence::Foreign)?;
     let error = bench.wait(bench.store.create(&Context::default(), &volume)).err();
     claim_eq!(error.map(|e| e.kind()), Some(ErrorKind::Foreign), "create over a foreign object");
@@ -97,7 +95,10 @@ fn a_foreign_object_refuses_create_and_is_left_alone(bench: &Bench<'_>) -> Verdi
 
 fn a_foreign_object_refuses_destroy_and_is_left_alone(bench: &Bench<'_>) -> Verdict {
     let volume = bench.place("a", None)?;
-    let Some(foreign) = Foreign::plant(bench, &volume)? else { return Ok(needs_foreign()) };
+    let foreign = match bench.rig.plant_stranger(bench.ground(), &volume) {
+        Ok(planted) => planted,
+        Err(missing) => return Ok(Proof::Skipped(missing.0)),
+    };
     let error = bench.wait(bench.store.destroy(&Context::default(), &volume)).err();
     claim_eq!(error.map(|e| e.kind()), Some(ErrorKind::Foreign), "destroy of a foreign object");
     foreign.expect_untouched()?;
@@ -107,7 +108,10 @@ fn a_foreign_object_refuses_destroy_and_is_left_alone(bench: &Bench<'_>) -> Verd
 fn a_foreign_object_refuses_clone_and_is_left_alone(bench: &Bench<'_>) -> Verdict {
     let source = bench.create_filled("a")?;
     let target = bench.place("b", Some(&source))?;
-    let Some(foreign) = Foreign::plant(bench, &target)? else { return Ok(needs_foreign()) };
+    let foreign = match bench.rig.plant_stranger(bench.ground(), &target) {
+        Ok(planted) => planted,
+        Err(missing) => return Ok(Proof::Skipped(missing.0)),
+    };
     claim!(bench.clone_into(&source, &target).is_err(), "a clone over a foreign object succeeded");
     foreign.expect_untouched()?;
     Ok(Proof::Refused)
@@ -156,7 +160,10 @@ fn list_finds_exactly_what_is_marked(bench: &Bench<'_>) -> Verdict {
 fn list_passes_over_what_is_foreign(bench: &Bench<'_>) -> Verdict {
     let mine = bench.create("mine")?;
     let theirs = bench.place("theirs", None)?;
-    let Some(foreign) = Foreign::plant(bench, &theirs)? else { return Ok(needs_foreign()) };
+    let foreign = match bench.rig.plant_stranger(bench.ground(), &theirs) {
+        Ok(planted) => planted,
+        Err(missing) => return Ok(Proof::Skipped(missing.0)),
+    };
     std::fs::write(bench.ground().lxcpath().join("a file"), "x")?;
     std::fs::create_dir(bench.ground().lxcpath().join("an empty directory"))?;
     std::os::unix::fs::symlink("/", bench.ground().lxcpath().join("a link"))?;
@@ -180,7 +187,10 @@ fn ids(volumes: &[Volume]) -> Vec<VolumeId> {
 
 fn adopt_marks_and_touches_nothing(bench: &Bench<'_>) -> Verdict {
     let volume = bench.place("a", None)?;
-    let Some(foreign) = Foreign::plant_as_lxc_would(bench, &volume)? else { return Ok(needs_foreign()) };
+    let foreign = match planted_by_lxc(bench, &volume)? {
+        Ok(planted) => planted,
+        Err(missing) => return Ok(Proof::Skipped(missing.0)),
+    };
     bench.wait(bench.store.adopt(&Context::default(), &volume, None))?;
     bench.expect(&volume, Presence::Complete(volume.id))?;
     foreign.expect_untouched()?;
@@ -193,14 +203,13 @@ fn adopt_marks_and_touches_nothing(bench: &Bench<'_>) -> Verdict {
 fn adopt_replaces_the_mark_that_a_copy_carries(bench: &Bench<'_>) -> Verdict {
     let original = bench.create_filled("original")?;
     let copy = bench.place("copy", None)?;
-    let Some(planted) = Foreign::plant_as_lxc_would(bench, &copy)? else { return Ok(needs_foreign()) };
-    let mark = |of: &Volume| -> Verdict<Option<String>> {
-        let location = of.source.location();
-        let path = location.rsplit(':').next().unwrap_or(location);
-        Ok(read_mark(std::fs::File::open(path)?.as_fd())?)
+    let planted = match planted_by_lxc(bench, &copy)? {
+        Ok(planted) => planted,
+        Err(missing) => return Ok(Proof::Skipped(missing.0)),
     };
-    let carried = mark(&original)?.ok_or_else(|| Failure::new("the original has no mark"))?;
-    write_mark(std::fs::File::open(&planted.path)?.as_fd(), &carried)?;
+    if let Err(missing) = bench.rig.carry_mark(&original, &copy) {
+        return Ok(Proof::Skipped(missing.0));
+    }
     let context = Context::default();
     // A mark that also names the object itself proves nothing on another one, and may be passed over.
     if let Err(error) = bench.wait(bench.store.adopt(&context, &copy, None)) {
@@ -364,7 +373,7 @@ fn clone_twice_changes_nothing(bench: &Bench<'_>) -> Verdict {
 fn a_batch_of_clones_is_made_in_order(bench: &Bench<'_>) -> Verdict {
     let source = bench.create_filled("a")?;
     let results = clone_batch(bench, &source, 16, |_| false)?;
-    for (target, result) in results {
+    for (target, result) in results.unwrap_or_default() {
         result?;
         bench.expect(&target, Presence::Complete(target.id))?;
         bench.content(&source)?.expect(&bench.content(&target)?, "a clone of the batch")?;
@@ -373,11 +382,12 @@ fn a_batch_of_clones_is_made_in_order(bench: &Bench<'_>) -> Verdict {
 }
 
 fn a_failing_job_leaves_the_rest_of_the_batch(bench: &Bench<'_>) -> Verdict {
-    if !has_places(bench)? {
-        return Ok(needs_foreign());
-    }
     let source = bench.create_filled("a")?;
-    for (n, (target, result)) in clone_batch(bench, &source, 5, |n| n == 2)?.into_iter().enumerate() {
+    let results = match clone_batch(bench, &source, 5, |n| n == 2)? {
+        Ok(results) => results,
+        Err(missing) => return Ok(Proof::Skipped(missing.0)),
+    };
+    for (n, (target, result)) in results.into_iter().enumerate() {
         if n == 2 {
             claim_eq!(
                 result.err().map(|e| e.kind()),
@@ -399,19 +409,21 @@ fn clone_batch(
     source: &Volume,
     count: usize,
     foreign: impl Fn(usize) -> bool,
-) -> Verdict<Results> {
+) -> Verdict<Result<Results, Missing>> {
     let Some(clones) = bench.store.clones() else { return Err(Failure::new("the store has no clones")) };
     let mut jobs = Vec::new();
     for n in 0..count {
         let target = bench.place(&format!("c{n}"), Some(source))?;
         if foreign(n) {
-            Foreign::plant(bench, &target)?;
+            if let Err(missing) = bench.rig.plant_stranger(bench.ground(), &target) {
+                return Ok(Err(missing));
+            }
         }
         jobs.push(CloneJob { target });
     }
     let results = bench.wait(clones.clone_from(&Context::default(), source, &jobs));
     claim_eq!(results.len(), count, "one result a job");
-    Ok(jobs.into_iter().map(|job| job.target).zip(results).collect())
+    Ok(Ok(jobs.into_iter().map(|job| job.target).zip(results).collect()))
 }
 
 #[track_caller]
@@ -421,54 +433,12 @@ fn destroy(bench: &Bench<'_>, volume: &Volume, expected: Destroyed) -> Verdict<(
     Ok(())
 }
 
-fn needs_foreign() -> Proof {
-    Proof::Skipped("a store whose volumes are directories, to plant a foreign one".to_owned())
-}
-
-fn has_places(bench: &Bench<'_>) -> Verdict<bool> {
-    Ok(bench.promises()?.residence == Residence::Home && bench.rig.direct().is_none())
-}
-
-/// A directory that is somebody else's, with content that must stay.
-struct Foreign {
-    path: PathBuf,
-    before: Description,
-}
-
-impl Foreign {
-    /// Puts one where `volume` would be; `None` for stores whose places are not directories.
-    fn plant(bench: &Bench<'_>, volume: &Volume) -> Verdict<Option<Self>> {
-        if !has_places(bench)? {
-            return Ok(None);
-        }
-        let location = volume.source.location();
-        let path = Path::new(location.rsplit(':').next().unwrap_or(location)).to_owned();
-        std::fs::create_dir_all(&path)?;
-        std::fs::write(path.join("precious"), "data of somebody else")?;
-        let before = Tree::at(&path)?.describe()?;
-        Ok(Some(Self { path, before }))
+/// Makes what LXC would have made at a place: the same thing without a mark of ours.
+fn planted_by_lxc(bench: &Bench<'_>, volume: &Volume) -> Verdict<Result<Box<dyn Stranger>, Missing>> {
+    if bench.rig.direct().is_some() {
+        return Ok(Err(Missing("a store that can be mounted".to_owned())));
     }
-
-    /// Makes `volume` and takes every mark from it again, which is what LXC would have made.
-    fn plant_as_lxc_would(bench: &Bench<'_>, volume: &Volume) -> Verdict<Option<Self>> {
-        if !has_places(bench)? {
-            return Ok(None);
-        }
-        bench.wait(bench.store.create(&Context::default(), volume))?;
-        bench.write(volume, "precious", b"data of a container of LXC")?;
-        let mut directories = volume.source.location().split(':').map(Path::new);
-        for directory in directories.clone() {
-            clear_mark(std::fs::File::open(directory)?.as_fd())?;
-        }
-        let path = directories.next_back().unwrap_or(Path::new("/")).to_owned();
-        let before = Tree::at(&path)?.describe()?;
-        Ok(Some(Self { path, before }))
-    }
-
-    #[track_caller]
-    fn expect_untouched(&self) -> Verdict<()> {
-        let after = Tree::at(&self.path)?.describe()?;
-        claim!(self.before == after, "the foreign object changed: {:?}", self.before.diff(&after));
-        Ok(())
-    }
+    bench.wait(bench.store.create(&Context::default(), volume))?;
+    bench.write(volume, "precious", b"data of a container of LXC")?;
+    Ok(bench.rig.unmark(bench.ground(), volume))
 }

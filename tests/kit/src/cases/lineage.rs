@@ -9,7 +9,6 @@ use keiki_core::capability::{Capabilities, ParentDelete};
 use keiki_core::context::Context;
 use keiki_core::engine::{CloneContainer, CloneMode, ContainerKey, Identity, Payload};
 use keiki_core::registry::StoreChoice;
-use keiki_core::volume::Properties;
 use keiki_core::{Error, ErrorKind, Result};
 
 use crate::bench::Bench;
@@ -111,7 +110,7 @@ fn clone_request(
         targets: vec![target],
         mode,
         store,
-        options: Properties::new(),
+        options: yard.options.clone(),
         identity: Identity::Fresh,
         payload: Payload::Persistent,
     })
@@ -119,6 +118,5 @@ fn clone_request(
 
 fn with_running<'a>(bench: &Bench<'a>, names: &[&str]) -> Verdict<Yard<'a>> {
     let running = Running(names.iter().map(|&name| name.to_owned()).collect());
-    let (lxcpath, state) = (bench.ground().lxcpath(), bench.ground().state());
-    Ok(Yard::at(bench.rig, &lxcpath, &state, std::sync::Arc::new(running), PATIENCE)?)
+    Ok(Yard::at(bench.rig, bench.ground(), std::sync::Arc::new(running), PATIENCE)?)
 }

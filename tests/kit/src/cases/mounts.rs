@@ -12,7 +12,7 @@ use keiki_core::context::Context;
 use keiki_core::mount_plan::{AttachMode, Calls, MountPlan, MountRecipe, execute, execute_by};
 use keiki_core::name::ContainerName;
 use keiki_core::store::Presence;
-use keiki_core::volume::{Placement, Properties, Volume, VolumeId, VolumeRole};
+use keiki_core::volume::{Placement, Volume, VolumeId, VolumeRole};
 
 use crate::bench::{Bench, Tree};
 use crate::case::{Case, Section};
@@ -187,7 +187,7 @@ fn placed_below(
         container: ContainerName::parse(name)?,
         role: VolumeRole::Head,
         home,
-        options: Properties::new(),
+        options: bench.ground().options().clone(),
     };
     let volume = bench.store.place(&placement, None).map(|source| Volume::new(placement.id, source));
     Ok(Some((placement, volume)))

@@ -85,7 +85,7 @@ fn many_clones_are_listed_in_proportion(bench: &Bench<'_>) -> Verdict {
     yard.make(Op::destroy("c00007", Reach::Only))?;
     tell(bench, "destroying one", many(), begun.elapsed());
     drop(yard);
-    leak::check(bench.ground().root())?;
+    leak::check(bench.rig, bench.ground())?;
     Ok(Proof::Works)
 }
 

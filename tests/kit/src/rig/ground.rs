@@ -6,9 +6,14 @@
 //! ```
 //!
 //! Both are on one file system on purpose: that is how a machine is set up, and a full disk hits both.
+//!
+//! Stores whose objects have a name space of their own (a volume group, a zpool) get the rest from the ground's *options*,
+//! which every case passes along, and from what the ground *keeps*: the pool, which goes with it.
 
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
+use keiki_core::volume::Properties;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
 
@@ -18,9 +23,11 @@ use super::Missing;
 #[derive(Debug)]
 pub struct Ground {
     root: PathBuf,
-    // In order of dropping: what is mounted goes before the directory that it is mounted on.
+    options: Properties,
+    // In order of dropping: a pool goes first, and what is mounted before the directory that it is mounted on.
+    kept: Vec<Box<dyn Debug + Send + Sync>>,
     _mount: Option<MountGuard>,
-    _directory: TempDir,
+    _directory: Option<TempDir>,
 }
 
 impl Ground {
@@ -43,16 +50,37 @@ impl Ground {
     }
 
     fn lay_out(root: PathBuf, mount: Option<MountGuard>, directory: TempDir) -> std::io::Result<Self> {
-        let ground = Self { root, _mount: mount, _directory: directory };
+        let options = Properties::new();
+        let ground = Self { root, options, kept: Vec::new(), _mount: mount, _directory: Some(directory) };
         std::fs::create_dir(ground.lxcpath())?;
         std::fs::create_dir(ground.state())?;
         Ok(ground)
+    }
+
+    /// Returns the ground that another process made and will take away.
+    #[must_use]
+    pub fn of_another(root: PathBuf, options: Properties) -> Self {
+        Self { root, options, kept: Vec::new(), _mount: None, _directory: None }
+    }
+
+    /// Says which options find the pool (`vgname`, `zfsroot`, …), and what takes the pool away when it is dropped.
+    #[must_use]
+    pub fn with_pool(mut self, options: Properties, pool: impl Debug + Send + Sync + 'static) -> Self {
+        self.options = options;
+        self.kept.push(Box::new(pool));
+        self
     }
 
     /// Returns the directory itself.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Returns the options that a user would give on this ground.
+    #[must_use]
+    pub fn options(&self) -> &Properties {
+        &self.options
     }
 
     /// Returns the directory that holds containers.

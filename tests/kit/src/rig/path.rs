@@ -3,17 +3,24 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use keiki_core::store::BackingStore;
 use keiki_core::volume::Volume;
+use keiki_tree::Description;
+use keiki_tree::mark::{clear_mark, read_mark, write_mark};
 use nix::mount::{MsFlags, mount};
 use tempfile::TempDir;
 
 use super::ground::MountGuard;
 use super::namespace::mounts_below;
-use super::{Ballast, Direct, FileSystem, Ground, Lifetime, Missing, Rig};
+use super::{Ballast, Direct, FileSystem, Filler, Ground, Lifetime, Missing, Rig, Stranger};
+use crate::bench::Tree;
+use crate::claim;
+use crate::verdict::Verdict;
 
 /// One instance of each file system serves all rigs of a process, as long as one of them lives.
 static SHARED: Mutex<Option<HashMap<FileSystem, Weak<Shared>>>> = Mutex::new(None);
@@ -87,6 +94,13 @@ impl PathRig {
         self
     }
 
+    fn need_directories(&self) -> Result<(), Missing> {
+        match self.direct {
+            None => Ok(()),
+            Some(_) => Err(Missing("a store whose volumes are directories".to_owned())),
+        }
+    }
+
     fn base(&self) -> Result<PathBuf, Missing> {
         if self.file_system == FileSystem::Native {
             return Ok(PathBuf::from("/var/tmp"));
@@ -94,6 +108,34 @@ impl PathRig {
         let mut mine = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = mine.get_or_insert_with(|| shared_instance(self.file_system)).clone()?;
         Ok(shared.mount.point().to_owned())
+    }
+}
+
+/// Returns the directory that a volume owns: the last path of every source of paths.
+fn own_directory(volume: &Volume) -> &Path {
+    let location = volume.source.location();
+    Path::new(location.rsplit(':').next().unwrap_or(location))
+}
+
+/// A directory that is somebody else's, with content that must stay.
+#[derive(Debug)]
+struct Watched {
+    path: PathBuf,
+    before: Description,
+}
+
+fn watched(path: &Path) -> Result<Box<dyn Stranger>, Missing> {
+    let seen = Tree::at(path).and_then(|tree| tree.describe());
+    let before = seen.map_err(|e| Missing(format!("a directory that can be read: {e}")))?;
+    Ok(Box::new(Watched { path: path.to_owned(), before }))
+}
+
+impl Stranger for Watched {
+    fn expect_untouched(&self) -> Verdict<()> {
+        let after = Tree::at(&self.path)?.describe()?;
+        let changed = self.before.diff(&after);
+        claim!(self.before == after, "`{}` is not ours and changed: {changed:?}", self.path.display());
+        Ok(())
     }
 }
 
@@ -148,19 +190,81 @@ impl Rig for PathRig {
         self.file_system.small_ground()
     }
 
-    fn fill_disk(&self, ground: &Ground) -> Result<Ballast, Missing> {
-        Ballast::take(ground.root()).map_err(|e| Missing(format!("a disk that can be filled ({e})")))
+    fn filler(&self, ground: &Ground) -> Filler {
+        let root = ground.root().to_owned();
+        Box::new(move || {
+            let ballast = Ballast::take(&root);
+            Ok(Box::new(ballast.map_err(|e| Missing(format!("a disk that can be filled ({e})")))?))
+        })
+    }
+
+    fn give_back(&self, ground: &Ground) {
+        Ballast::give_back(ground.root());
     }
 
     fn hold_busy(&self, volume: &Volume) -> Result<Box<dyn Any>, Missing> {
-        // The last path of every path-based source is the directory that the volume owns.
-        let location = volume.source.location();
-        let point = PathBuf::from(location.rsplit(':').next().unwrap_or(location)).join(HELD);
+        let point = own_directory(volume).join(HELD);
         let made = std::fs::create_dir(&point);
         made.map_err(|e| Missing(format!("a directory `{}` to mount on ({e})", point.display())))?;
         mount(Some("keiki-kit"), &point, Some("tmpfs"), MsFlags::empty(), None::<&str>)
             .map_err(|errno| Missing(format!("the right to mount ({errno})")))?;
         Ok(Box::new(Held { below: point.ancestors().nth(3).unwrap_or(&point).to_owned() }))
+    }
+
+    fn plant_stranger(&self, _ground: &Ground, volume: &Volume) -> Result<Box<dyn Stranger>, Missing> {
+        self.need_directories()?;
+        let path = own_directory(volume);
+        std::fs::create_dir_all(path)
+            .and_then(|()| std::fs::write(path.join("precious"), "data of somebody else"))
+            .map_err(|e| Missing(format!("a directory `{}` ({e})", path.display())))?;
+        watched(path)
+    }
+
+    fn unmark(&self, _ground: &Ground, volume: &Volume) -> Result<Box<dyn Stranger>, Missing> {
+        self.need_directories()?;
+        for directory in volume.source.location().split(':') {
+            std::fs::File::open(directory)
+                .and_then(|file| Ok(clear_mark(file.as_fd())?))
+                .map_err(|e| Missing(format!("a mark on `{directory}` that can be taken away ({e})")))?;
+        }
+        watched(own_directory(volume))
+    }
+
+    fn carry_mark(&self, original: &Volume, copy: &Volume) -> Result<(), Missing> {
+        self.need_directories()?;
+        let open = |volume: &Volume| std::fs::File::open(own_directory(volume));
+        let carried = open(original).and_then(|from| Ok(read_mark(from.as_fd())?));
+        let written = carried.and_then(|mark| match mark {
+            Some(mark) => Ok(write_mark(open(copy)?.as_fd(), &mark)?),
+            None => Err(std::io::ErrorKind::NotFound.into()),
+        });
+        written.map_err(|e| Missing(format!("a mark on `{}` ({e})", original.source)))
+    }
+
+    fn lose(&self, ground: &Ground, volume: &Volume) -> Result<(), Missing> {
+        self.need_directories()?;
+        let data = own_directory(volume);
+        let away = ground.root().join("moved-away");
+        // What is read-only cannot be moved itself.
+        std::fs::rename(data, &away)
+            .or_else(|_| std::fs::rename(data.parent().unwrap_or(data), &away))
+            .map_err(|e| Missing(format!("a directory `{}` that can be moved ({e})", data.display())))
+    }
+
+    fn identity(&self, volume: &Volume) -> Result<String, Missing> {
+        self.need_directories()?;
+        let data = own_directory(volume);
+        let found = std::fs::metadata(data);
+        let found = found.map_err(|e| Missing(format!("a directory `{}` ({e})", data.display())))?;
+        Ok(format!("device {} inode {}", found.dev(), found.ino()))
+    }
+
+    fn objects(&self, _ground: &Ground) -> Verdict<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn held(&self, _ground: &Ground) -> Verdict<Vec<String>> {
+        Ok(Vec::new())
     }
 
     fn lifetime(&self) -> Lifetime {

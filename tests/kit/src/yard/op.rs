@@ -204,7 +204,7 @@ impl Yard<'_> {
         let request = CreateContainer {
             key,
             store: StoreChoice::FirstOf(vec![self.rig.store().kind()]),
-            options: Properties::new(),
+            options: self.options.clone(),
             config: b"lxc.tty.max = 4\n".to_vec(),
             fill,
         };
@@ -225,11 +225,17 @@ impl Yard<'_> {
             targets: targets.iter().map(|name| self.key(name)).collect::<Result<_>>()?,
             mode: means.mode(),
             store: StoreChoice::Default,
-            options: Properties::new(),
+            options: self.options_for_clone(source),
             identity: Identity::Fresh,
             payload: Payload::Persistent,
         };
         self.engine.clone_container(context, &request).map(drop)
+    }
+
+    /// A clone of a container in another store (one of LXC's, say) goes to that store, which knows nothing of our options.
+    fn options_for_clone(&self, source: &str) -> Properties {
+        let store = self.key(source).and_then(|key| self.engine.container(&key)).ok().and_then(|r| r.store);
+        if store == Some(self.rig.store().kind()) { self.options.clone() } else { Properties::new() }
     }
 
     fn restore(&self, context: &Context, name: &str, snapshot: &str, to: Option<&str>) -> Result<()> {

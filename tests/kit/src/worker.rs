@@ -119,10 +119,10 @@ impl Worker {
         self.child.id()
     }
 
-    /// Waits for the end; `None` when it was killed.
+    /// Waits for the end; `None` when it was killed as the kill cases do it.
     ///
     /// # Errors
-    /// An answer that is none.
+    /// An answer that is none, and an end by any other signal than `SIGKILL`.
     pub fn finish(self) -> Verdict<Option<Answer>> {
         Ok(self.finish_with_words()?.0)
     }
@@ -130,7 +130,7 @@ impl Worker {
     /// Waits for the end and returns what was written to standard error, too.
     ///
     /// # Errors
-    /// An answer that is none.
+    /// As [`Self::finish`].
     pub fn finish_with_words(mut self) -> Verdict<(Option<Answer>, String)> {
         drop(self.child.stdin.take());
         let (mut text, mut words) = (String::new(), String::new());
@@ -141,8 +141,11 @@ impl Worker {
             io::Read::read_to_string(&mut errors, &mut words)?;
         }
         let status = self.child.wait()?;
-        if std::os::unix::process::ExitStatusExt::signal(&status).is_some() {
-            return Ok((None, words));
+        match std::os::unix::process::ExitStatusExt::signal(&status) {
+            None => {}
+            Some(signal) if signal == Signal::SIGKILL as i32 => return Ok((None, words)),
+            // Nobody here sends another: a bug (SIGSEGV, SIGABRT) or a page that could not be written (SIGBUS).
+            Some(_) => return Err(Failure::new(format!("the worker broke off: {status}: {words}"))),
         }
         let last = text.lines().last();
         let last = last.ok_or_else(|| Failure::new(format!("the worker said nothing: {status}: {words}")))?;
@@ -271,4 +274,23 @@ pub fn is_a_refusal(kind: ErrorKind) -> bool {
             | ErrorKind::Unsupported
             | ErrorKind::LimitExceeded
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended_by(signal: &str) -> Worker {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &format!("echo last words >&2; kill -{signal} $$")]);
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Worker { child: shell.spawn().unwrap() }
+    }
+
+    #[test]
+    fn only_a_killed_worker_has_no_answer() {
+        assert_eq!(ended_by("KILL").finish().unwrap(), None);
+        let broken = ended_by("BUS").finish().unwrap_err().to_string();
+        assert!(broken.contains("SIGBUS") && broken.contains("last words"), "{broken}");
+    }
 }

@@ -100,6 +100,8 @@ fn a_clone_begins_as_its_source(bench: &Bench<'_>) -> Verdict {
 
 /// How much more twenty times the files may cost where the price is declared not to grow.
 const STEADY: f64 = 5.0;
+/// How often each price is looked at before a dear one is believed.
+const TRIES: usize = 25;
 
 fn a_clone_costs_what_is_declared(bench: &Bench<'_>) -> Verdict {
     let cost = bench.promises()?.clone_cost;
@@ -128,18 +130,23 @@ fn costs(bench: &Bench<'_>, cost: Cost, make: impl Fn(&Bench<'_>, &Volume, usize
             std::fs::write(tree.path().join(format!("f{n}")), vec![0x42; 4096])?;
         }
     }
-    let best = |source: &Volume, first: usize| -> Verdict<Duration> {
-        let mut best = Duration::MAX;
-        for n in first..first + 5 {
-            let start = Instant::now();
-            make(bench, source, n)?;
-            best = best.min(start.elapsed());
-        }
-        Ok(best)
+    let time = |source: &Volume, n: usize| -> Verdict<Duration> {
+        let start = Instant::now();
+        make(bench, source, n)?;
+        Ok(start.elapsed())
     };
-    let ratio = best(&large, 10)?.as_secs_f64() / best(&small, 0)?.as_secs_f64().max(1e-4);
-    claim!(ratio < STEADY, "declared constant, but twenty times the files cost {ratio:.1} times as much");
-    Ok(Proof::Works)
+    let (mut of_small, mut of_large, mut ratio) = (Duration::MAX, Duration::MAX, f64::MAX);
+    // In turn, so that what else the machine does meets both; again as long as it may have been that (on btrfs, a commit
+    // of everybody's writes).
+    for n in (0..2 * TRIES).step_by(2) {
+        of_small = of_small.min(time(&small, n)?);
+        of_large = of_large.min(time(&large, n + 1)?);
+        ratio = of_large.as_secs_f64() / of_small.as_secs_f64().max(1e-4);
+        if n >= 8 && ratio < STEADY {
+            return Ok(Proof::Works);
+        }
+    }
+    Err(Failure::new(format!("declared constant, but twenty times the files cost {ratio:.1} times as much")))
 }
 
 fn an_undeclared_kind_of_origin_is_refused(bench: &Bench<'_>) -> Verdict {

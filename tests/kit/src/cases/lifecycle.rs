@@ -414,10 +414,10 @@ fn clone_batch(
     let mut jobs = Vec::new();
     for n in 0..count {
         let target = bench.place(&format!("c{n}"), Some(source))?;
-        if foreign(n) {
-            if let Err(missing) = bench.rig.plant_stranger(bench.ground(), &target) {
-                return Ok(Err(missing));
-            }
+        if foreign(n)
+            && let Err(missing) = bench.rig.plant_stranger(bench.ground(), &target)
+        {
+            return Ok(Err(missing));
         }
         jobs.push(CloneJob { target });
     }

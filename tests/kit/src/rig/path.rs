@@ -224,7 +224,7 @@ impl Rig for PathRig {
         self.need_directories()?;
         for directory in volume.source.location().split(':') {
             std::fs::File::open(directory)
-                .and_then(|file| Ok(clear_mark(file.as_fd())?))
+                .and_then(|file| clear_mark(file.as_fd()))
                 .map_err(|e| Missing(format!("a mark on `{directory}` that can be taken away ({e})")))?;
         }
         watched(own_directory(volume))
@@ -233,7 +233,7 @@ impl Rig for PathRig {
     fn carry_mark(&self, original: &Volume, copy: &Volume) -> Result<(), Missing> {
         self.need_directories()?;
         let open = |volume: &Volume| std::fs::File::open(own_directory(volume));
-        let carried = open(original).and_then(|from| Ok(read_mark(from.as_fd())?));
+        let carried = open(original).and_then(|from| read_mark(from.as_fd()));
         let written = carried.and_then(|mark| match mark {
             Some(mark) => Ok(write_mark(open(copy)?.as_fd(), &mark)?),
             None => Err(std::io::ErrorKind::NotFound.into()),

@@ -37,7 +37,33 @@ pub fn all() -> Vec<Case> {
     .concat()
 }
 
-/// Returns whether the run may take its time: `KEIKI_KIT_SCALE=full`.
-fn is_full_scale() -> bool {
-    std::env::var_os("KEIKI_KIT_SCALE").is_some_and(|scale| scale == "full")
+/// How much a run may take: `KEIKI_KIT_SCALE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scale {
+    /// `vm`: an emulated machine, where a tool run costs a third of a second. Every step of every operation is broken by one
+    /// fault instead of three, and many is fewer.
+    Vm,
+    /// What `./test` does on the machine itself.
+    Usual,
+    /// `full`: as much as the score card promises.
+    Full,
+}
+
+impl Scale {
+    fn of_run() -> Self {
+        match std::env::var("KEIKI_KIT_SCALE").as_deref() {
+            Ok("vm") => Self::Vm,
+            Ok("full") => Self::Full,
+            _ => Self::Usual,
+        }
+    }
+
+    /// Chooses among three numbers.
+    fn pick<T>(self, vm: T, usual: T, full: T) -> T {
+        match self {
+            Self::Vm => vm,
+            Self::Usual => usual,
+            Self::Full => full,
+        }
+    }
 }

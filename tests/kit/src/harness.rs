@@ -17,7 +17,7 @@ use crate::worker;
 ///
 /// # Behavior
 /// Tests are called `rig::section::claim` and are chosen by the arguments of `cargo test`. What cannot run here is counted
-/// as ignored, with the reason. The same program serves as the helper process that the crash cases kill.
+/// as ignored, with the reason. `KEIKI_KIT_RIGS` chooses among the rigs. The same program serves as the helper process that the crash cases kill.
 #[expect(clippy::exit, reason = "it is the whole `main` of a test program")]
 pub fn harness(rigs: Vec<Box<dyn Rig>>) -> ! {
     if let Some(code) = worker::serve_if_asked(&rigs) {
@@ -26,7 +26,7 @@ pub fn harness(rigs: Vec<Box<dyn Rig>>) -> ! {
     let arguments = Arguments::from_args();
     let missing = namespace::enter().err();
     let mut trials = Vec::new();
-    for rig in rigs {
+    for rig in rigs.into_iter().filter(|rig| is_wanted(&rig.name())) {
         let rig: Arc<dyn Rig> = Arc::from(rig);
         for case in cases::all().into_iter().filter(|case| case.concerns(&*rig)) {
             trials.push(trial(Arc::clone(&rig), case, missing.clone().map(|m| m.0)));
@@ -34,6 +34,14 @@ pub fn harness(rigs: Vec<Box<dyn Rig>>) -> ! {
     }
     // The rigs are gone with the trials when `run` returns, so their file systems are unmounted before we exit.
     libtest_mimic::run(&arguments, trials).exit()
+}
+
+/// Returns whether `KEIKI_KIT_RIGS` asks for a rig: a list of stores (`lvm-thin,zfs`), or of stores to leave out (`!zfs`).
+fn is_wanted(name: &str) -> bool {
+    let Ok(list) = std::env::var("KEIKI_KIT_RIGS") else { return true };
+    let store = name.split('@').next().unwrap_or(name);
+    let (left_out, asked): (Vec<_>, Vec<_>) = list.split(',').partition(|word| word.starts_with('!'));
+    !left_out.iter().any(|word| word[1..] == *store) && (asked.is_empty() || asked.contains(&store))
 }
 
 fn trial(rig: Arc<dyn Rig>, case: Case, missing: Option<String>) -> Trial {

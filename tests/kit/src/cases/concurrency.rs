@@ -289,7 +289,7 @@ fn shown(home: &std::path::Path) -> String {
 
 /// How many operations each of eight processes does: enough to meet often; `KEIKI_KIT_SCALE=full` does 10,000 in all.
 fn operations() -> usize {
-    if super::is_full_scale() { 1250 } else { 40 }
+    super::Scale::of_run().pick(10, 40, 1250)
 }
 
 fn eight_processes_do_random_things_without_deadlock(bench: &Bench<'_>) -> Verdict {

@@ -25,7 +25,7 @@ pub(super) fn cases() -> Vec<Case> {
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 fn length() -> usize {
-    if super::is_full_scale() { 400 } else { 40 }
+    super::Scale::of_run().pick(16, 40, 400)
 }
 
 fn a_first_history_agrees_with_the_model(bench: &Bench<'_>) -> Verdict {

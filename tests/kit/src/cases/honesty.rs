@@ -220,7 +220,7 @@ fn depth_ends_where_it_is_declared(bench: &Bench<'_>) -> Verdict {
     }
     let mut tip = bench.create_filled("c0")?;
     let bottom = bench.content(&tip)?;
-    let limit = promises.max_depth.map_or(20, |depth| depth.min(600));
+    let limit = promises.max_depth.map_or(super::Scale::of_run().pick(6, 20, 20), |depth| depth.min(600));
     for depth in 1..600 {
         let name = format!("c{depth}");
         match bench.place(&name, Some(&tip)) {

@@ -19,7 +19,7 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn many() -> usize {
-    if super::is_full_scale() { 10_000 } else { 1_000 }
+    super::Scale::of_run().pick(150, 1_000, 10_000)
 }
 
 /// The best of a few runs, which other work on the machine disturbs least.
@@ -89,7 +89,7 @@ fn many_clones_are_listed_in_proportion(bench: &Bench<'_>) -> Verdict {
     Ok(Proof::Works)
 }
 
-/// As long as the store allows, 100 at most: recursion and quadratic walks show here.
+/// As long as the store allows, 100 at most (12 in an emulated machine): recursion and quadratic walks show here.
 fn a_long_chain_is_listed_and_destroyed(bench: &Bench<'_>) -> Verdict {
     let yard = Yard::open(bench)?;
     yard.make(Op::create("c0"))?;
@@ -97,7 +97,7 @@ fn a_long_chain_is_listed_and_destroyed(bench: &Bench<'_>) -> Verdict {
     if promises.clone_cost != keiki_core::capability::Cost::Constant {
         return Ok(Proof::Skipped("a store whose clones cost no data".to_owned()));
     }
-    let length = promises.max_depth.unwrap_or(100).clamp(4, 100) - 3;
+    let length = promises.max_depth.unwrap_or(100).clamp(4, super::Scale::of_run().pick(15, 100, 100)) - 3;
     for n in 1..=length {
         let (from, to) = (format!("c{}", n - 1), format!("c{n}"));
         if let Err(refused) = yard.make(Op::clone(&from, &[&to], Means::Snapshot)) {

@@ -29,8 +29,8 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::mount_plan::{AttachMode, MountPlan};
 use crate::store::{
-    BackingStore, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence, Quota, Rename, Resize,
-    Snapshots, Transfer, Usage,
+    Accounting, BackingStore, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence, Promote, Quota,
+    Rename, Resize, Snapshots, Transfer, Usage,
 };
 use crate::volume::{Placement, StoreKind, Volume, VolumeId, VolumeRole, VolumeSource};
 
@@ -358,6 +358,14 @@ impl BackingStore for ReferenceStore {
     }
 
     fn transfer(&self) -> Option<&dyn Transfer> {
+        None
+    }
+
+    fn promotion(&self) -> Option<&dyn Promote> {
+        None
+    }
+
+    fn accounting(&self) -> Option<&dyn Accounting> {
         None
     }
 }

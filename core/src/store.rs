@@ -74,8 +74,52 @@ pub struct Found {
 pub struct Usage {
     /// Bytes reachable through it.
     pub referenced: Option<Bytes>,
-    /// Bytes that destroying it would free.
+    /// Bytes that destroying it alone would free.
     pub exclusive: Option<Bytes>,
+    /// The most that it may hold: the size of its device, or its quota. `None` also means that there is no limit.
+    pub limit: Option<Bytes>,
+    /// How far the numbers can be trusted.
+    pub exactness: Exactness,
+}
+
+/// How far a number can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exactness {
+    /// It is what the file system or volume manager accounts.
+    #[default]
+    Exact,
+    /// It was estimated (extents that reflinks share, quotas that are being counted).
+    Approximate,
+    /// The truth is this or more: space that only members of a set share among them was not counted.
+    AtLeast,
+}
+
+/// What destroying a whole set of volumes would free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freed {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// How far they can be trusted.
+    pub exactness: Exactness,
+}
+
+/// What a volume is after its size was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resized {
+    /// The size that it got after rounding.
+    pub size: Bytes,
+    /// Its properties from now on: a store that remembers sizes there writes the new one.
+    pub properties: Properties,
+}
+
+/// Where the volumes of a family are, and who needs whom, as the store finds them now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Promoted {
+    /// Every volume of the family that is not where it was said to be, with its place.
+    pub sources: Vec<(VolumeId, VolumeSource)>,
+    /// Every volume of the family with the one whose data it needs; `None` when it needs nobody of the family.
+    pub parents: Vec<(VolumeId, Option<VolumeId>)>,
 }
 
 /// One clone to be made: the volume's place was chosen by [`BackingStore::place`] with the source as origin.
@@ -190,11 +234,18 @@ pub trait BackingStore: Send + Sync + Debug {
     /// Returns the group that limits a volume's space.
     fn quota(&self) -> Option<&dyn Quota>;
 
-    /// Returns the group that changes dependencies.
+    /// Returns the group that makes volumes independent.
     fn lineage_ops(&self) -> Option<&dyn LineageOps>;
 
     /// Returns the group that writes and reads streams of the store's own.
     fn transfer(&self) -> Option<&dyn Transfer>;
+
+    /// Returns the group that turns a dependency round.
+    fn promotion(&self) -> Option<&dyn Promote>;
+
+    /// Returns the group that tells what destroying a set would free; without it the engine adds up
+    /// [`Usage::exclusive`] and says that the sum is a lower bound.
+    fn accounting(&self) -> Option<&dyn Accounting>;
 }
 
 /// Snapshots of [`SnapshotStyle::Beside`](crate::capability::SnapshotStyle): an object beside the source.
@@ -237,23 +288,45 @@ pub trait Exchange: Send + Sync {
 }
 
 /// New physical names for stores of [`Residence::Named`](crate::capability::Residence).
+///
+/// The engine renames a container's volumes to where [`BackingStore::place`] puts them for its new name, and a volume that
+/// stops being a head or a snapshot while others need it (a *ghost*) to where [`Rename::aside`] says, so that its name is free
+/// at once. After each move it asks [`Rename::follow`] where every other volume of the family went.
 #[async_trait]
 pub trait Rename: Send + Sync {
+    /// Returns where the volume lives while it is a ghost; its own place when that cannot be in anybody's way. Pure.
+    ///
+    /// # Errors
+    /// As for a source that cannot be written.
+    fn aside(&self, volume: &Volume) -> Result<VolumeSource>;
+
+    /// Returns where `volume` is after the object at `moved` went to `target`: its own place, unless the one carries the
+    /// other with it as a zfs dataset does its snapshots. Pure. For the moved object itself it is `target`.
+    ///
+    /// # Errors
+    /// As for a source that cannot be written.
+    fn follow(&self, volume: &Volume, moved: &VolumeSource, target: &VolumeSource) -> Result<VolumeSource>;
+
     /// Moves the object of `volume` to `target`; succeeds when it is there already.
     ///
     /// # Errors
-    /// `Foreign` or `AlreadyExists` when the target is taken.
+    /// `Foreign` or `AlreadyExists` when the target is taken, `NotFound` when it is at neither place, `Busy` naming the
+    /// holder; nothing changed then.
     async fn rename(&self, context: &Context, volume: &Volume, target: &VolumeSource) -> Result<()>;
 }
 
 /// Changing the size of a volume.
 #[async_trait]
 pub trait Resize: Send + Sync {
-    /// Makes the volume `size` large; returns the size that it got after rounding.
+    /// Makes the volume, and the file system in it, `size` large.
+    ///
+    /// # Behavior
+    /// Idempotent: repeating it after a kill finishes what was begun. It looks by itself whether the volume is mounted.
     ///
     /// # Errors
-    /// `Unsupported` for a direction that the file system cannot take.
-    async fn resize(&self, context: &Context, volume: &Volume, size: Bytes) -> Result<Bytes>;
+    /// `Unsupported` for a direction that the file system cannot take, and `InvalidArgument` for a size that its content does
+    /// not fit in; nothing changed then. `Busy` when it would have to be unmounted; `NoSpace`.
+    async fn resize(&self, context: &Context, volume: &Volume, size: Bytes) -> Result<Resized>;
 }
 
 /// Limiting the space of a volume without a size of its own.
@@ -328,4 +401,37 @@ pub trait Transfer: Send + Sync {
         base: Option<&Volume>,
         input: OwnedFd,
     ) -> Result<()>;
+}
+
+/// Turning a dependency round: the child gets the data, and its former parent needs the child.
+#[async_trait]
+pub trait Promote: Send + Sync {
+    /// Makes `volume` need none of those that it needs now; they need it afterwards.
+    ///
+    /// # Behavior
+    /// Idempotent; the effect is atomic. `family` is every volume of this store in the connected graph around `volume`, itself
+    /// among them; what it returns is [`Promote::standing`] after the effect, by one bulk query.
+    ///
+    /// # Errors
+    /// `NoSpace` when a limit does not bear the data; nothing changed then.
+    async fn promote(&self, context: &Context, volume: &Volume, family: &[Volume]) -> Result<Promoted>;
+
+    /// Tells how the family stands, without any effect: what recovery asks.
+    ///
+    /// # Behavior
+    /// A volume is found by its mark, wherever it is. One that is not there at all is left out of both lists.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    async fn standing(&self, context: &Context, family: &[Volume]) -> Result<Promoted>;
+}
+
+/// Telling what a set of volumes takes together, where the store knows better than a sum.
+#[async_trait]
+pub trait Accounting: Send + Sync {
+    /// Returns what destroying all of `volumes` at once would free.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    async fn freed(&self, context: &Context, volumes: &[Volume]) -> Result<Freed>;
 }

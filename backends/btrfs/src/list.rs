@@ -64,7 +64,7 @@ fn measure(volume: &Volume) -> Result<Usage> {
     let size = keiki_tree::measure_tree(root.as_fd(), None)
         .map_err(std::io::Error::from)
         .or_err(|| format!("cannot measure `{}`", place.path.display()))?;
-    Ok(Usage { referenced: Some(Bytes(size.allocated)), exclusive: None })
+    Ok(Usage { referenced: Some(Bytes(size.allocated)), ..Usage::default() })
 }
 
 /// Joins one commit for each file system that the volumes are on.

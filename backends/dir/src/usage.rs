@@ -24,7 +24,7 @@ pub(crate) fn usage(volume: &Volume, reflinks: &Reflinks) -> Result<Usage> {
     let referenced = Some(Bytes(size.allocated));
     // What is shared by reflink is freed with its last owner only, and nobody counts those.
     let exclusive = if reflinks.at(&place.path, &place.parent)? { None } else { referenced };
-    Ok(Usage { referenced, exclusive })
+    Ok(Usage { referenced, exclusive, ..Usage::default() })
 }
 
 /// Writes back every file system that holds one of the volumes, once.

@@ -10,8 +10,8 @@ use keiki_core::capability::{
 use keiki_core::context::Context;
 use keiki_core::mount_plan::{AttachMode, MountPlan};
 use keiki_core::store::{
-    BackingStore, CloneJob, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence, Quota, Rename,
-    Resize, Snapshots, Transfer, Usage,
+    Accounting, BackingStore, CloneJob, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence,
+    Promote, Quota, Rename, Resize, Snapshots, Transfer, Usage,
 };
 use keiki_core::volume::{Placement, StoreKind, Volume, VolumeId, VolumeSource};
 use keiki_core::{Error, Result, ResultExt};
@@ -150,6 +150,14 @@ impl BackingStore for OverlayStore {
     }
 
     fn transfer(&self) -> Option<&dyn Transfer> {
+        None
+    }
+
+    fn promotion(&self) -> Option<&dyn Promote> {
+        None
+    }
+
+    fn accounting(&self) -> Option<&dyn Accounting> {
         None
     }
 }

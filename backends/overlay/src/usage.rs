@@ -27,7 +27,7 @@ pub(crate) fn usage(volume: &Volume) -> Result<Usage> {
             measure_tree(directory.as_fd(), None).or_err(|| format!("cannot measure `{}`", volume.source))?;
         bytes += size.allocated;
     }
-    Ok(Usage { referenced: None, exclusive: Some(Bytes(bytes)) })
+    Ok(Usage { exclusive: Some(Bytes(bytes)), ..Usage::default() })
 }
 
 /// Writes back every file system that a volume is on, each of them once.

@@ -29,13 +29,13 @@ impl Lineage {
     /// Decides whether the container may get another head in place of this one, which is destroyed then.
     ///
     /// # Behavior
-    /// A child that would see the new content forbids it, and so does one that would be lost with the old head. One
-    /// whose store keeps the old head as a ghost does not.
+    /// A child that would see the new content forbids it, and so does one that finds the old head by its path, in a home
+    /// where it could not stay. Otherwise the old head stays as a ghost for those who need it.
     ///
     /// # Errors
     /// As [`Self::may_start`].
     pub fn may_restore_in_place(&self, id: NodeId) -> Result<()> {
-        self.may_change(id, "restore", |terms| writes_show(terms) || terms.delete == ParentDelete::Refused)
+        self.may_change(id, "restore", cannot_stay)
     }
 
     /// Decides whether the head may be replaced by a copy that depends on nobody; as for a restore.
@@ -43,7 +43,7 @@ impl Lineage {
     /// # Errors
     /// As [`Self::may_restore_in_place`].
     pub fn may_flatten(&self, id: NodeId) -> Result<()> {
-        self.may_change(id, "flatten", |terms| writes_show(terms) || terms.delete == ParentDelete::Refused)
+        self.may_change(id, "flatten", cannot_stay)
     }
 
     /// Decides whether a container may get another name, with its snapshots and layers.
@@ -127,4 +127,9 @@ impl Lineage {
 
 fn writes_show(terms: Dependency) -> bool {
     terms.write == ParentWrite::Forbidden
+}
+
+/// A former head has no place of its own in a home, and one that is named by itself is moved aside.
+fn cannot_stay(terms: Dependency) -> bool {
+    writes_show(terms) || (terms.delete == ParentDelete::Refused && terms.binding == Binding::Path)
 }

@@ -169,7 +169,9 @@ impl ReferenceDisk {
             let shown = memory.contents(number).ok()?;
             let own = memory.objects.get(&number)?.files.values().flatten();
             let referenced = size(shown.values().map(Vec::len).sum());
-            Some(Usage { referenced, exclusive: size(own.map(Vec::len).sum()) })
+            let exclusive = size(own.map(Vec::len).sum());
+            let limit = memory.objects.get(&number)?.limit;
+            Some(Usage { referenced, exclusive, limit, ..Usage::default() })
         };
         Ok(volumes.iter().map(|volume| measure(volume).unwrap_or_default()).collect())
     }

@@ -7,7 +7,7 @@ use super::{Group, ReferenceStore};
 use crate::capability::ParentWrite;
 use crate::context::Context;
 use crate::error::Result;
-use crate::store::{CloneJob, Clones, Exchange, LineageOps, Quota, Rename, Resize, Snapshots};
+use crate::store::{CloneJob, Clones, Exchange, LineageOps, Quota, Rename, Resize, Resized, Snapshots};
 use crate::units::Bytes;
 use crate::volume::{Volume, VolumeSource};
 
@@ -71,6 +71,14 @@ impl Exchange for ReferenceStore {
 
 #[async_trait]
 impl Rename for ReferenceStore {
+    fn aside(&self, volume: &Volume) -> Result<VolumeSource> {
+        VolumeSource::new(self.options.kind.clone(), format!("keiki-ghost-{}", volume.id.short()))
+    }
+
+    fn follow(&self, volume: &Volume, moved: &VolumeSource, target: &VolumeSource) -> Result<VolumeSource> {
+        Ok(if volume.source == *moved { target.clone() } else { volume.source.clone() })
+    }
+
     async fn rename(&self, context: &Context, volume: &Volume, target: &VolumeSource) -> Result<()> {
         self.disk.rename(context, volume, target).await?;
         self.settle([&volume.source, target])
@@ -79,9 +87,11 @@ impl Rename for ReferenceStore {
 
 #[async_trait]
 impl Resize for ReferenceStore {
-    async fn resize(&self, context: &Context, volume: &Volume, size: Bytes) -> Result<Bytes> {
+    async fn resize(&self, context: &Context, volume: &Volume, size: Bytes) -> Result<Resized> {
         self.disk.limit(context, Verb::Resize, volume, Some(size)).await?;
-        Ok(size)
+        let mut properties = volume.properties.clone();
+        properties.insert("size".to_owned(), size.0.to_string());
+        Ok(Resized { size, properties })
     }
 }
 

@@ -10,8 +10,8 @@ use keiki_core::capability::{Availability, Capabilities, Cost};
 use keiki_core::context::Context;
 use keiki_core::mount_plan::{AttachMode, MountPlan};
 use keiki_core::store::{
-    BackingStore, CloneJob, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence, Quota, Rename,
-    Resize, Snapshots, Transfer, Usage,
+    Accounting, BackingStore, CloneJob, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence,
+    Promote, Quota, Rename, Resize, Snapshots, Transfer, Usage,
 };
 use keiki_core::volume::{Placement, StoreKind, Volume, VolumeId, VolumeSource};
 use keiki_dir::DirStore;
@@ -161,6 +161,14 @@ impl BackingStore for Liar {
 
     fn transfer(&self) -> Option<&dyn Transfer> {
         self.inner.transfer()
+    }
+
+    fn promotion(&self) -> Option<&dyn Promote> {
+        self.inner.promotion()
+    }
+
+    fn accounting(&self) -> Option<&dyn Accounting> {
+        self.inner.accounting()
     }
 }
 

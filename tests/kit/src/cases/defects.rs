@@ -1,7 +1,7 @@
 //! Defects that LXC has (`peer-suite.md`, section 4, by its numbers) and that no store here may have.
 //!
-//! Each case says what LXC does. Numbers that are missing are about things that no store here can have (thin LVM, AppArmor
-//! profiles, cgroups, terminals).
+//! Each case says what LXC does. The storage defects 1 to 15 are all here, each on every store: where LXC's defect is one of
+//! zfs, the others must not have it either. Numbers from 16 are about AppArmor profiles, cgroups and terminals.
 
 use std::sync::Arc;
 
@@ -34,8 +34,11 @@ pub(super) fn cases() -> Vec<Case> {
         defect_06_parent_of_a_stacked_clone_refuses_start,
         defect_07_failed_copy_leaves_nothing,
         defect_07_failed_template_leaves_nothing,
+        defect_08_snapshot_clones_ephemeral_clones_and_snapshots_work_where_declared,
         defect_09_restore_in_place_works_with_a_snapshot_upon_the_head,
+        defect_10_an_ephemeral_clone_can_be_mounted_and_written,
         defect_11_copy_and_rename_of_a_snapshot_clone_work,
+        defect_11_every_store_copies_to_every_other,
         defect_12_a_clone_of_a_clone_copies_nothing_and_says_truly_who_is_needed,
         defect_13_destroy_with_snapshots_is_all_or_nothing,
         defect_14_in_memory_is_in_memory_or_refused,
@@ -250,6 +253,32 @@ fn defect_07_failed_template_leaves_nothing(bench: &Bench<'_>) -> Verdict {
     Ok(Proof::Refused)
 }
 
+/// On thin LVM, LXC's snapshot clones never work (the activation-skip flag of thin snapshots), and on no LVM do snapshots.
+fn defect_08_snapshot_clones_ephemeral_clones_and_snapshots_work_where_declared(
+    bench: &Bench<'_>,
+) -> Verdict {
+    let yard = Yard::open(bench)?;
+    yard.make(Op::create("a"))?;
+    let before = yard.content("a")?;
+    yard.make(Op::snapshot("a"))?;
+    let snapshot = yard.engine.snapshots(&yard.key("a")?)?.remove(0);
+    claim_eq!(before.differences(&yard.content_of(&snapshot.volume)?), "", "the snapshot");
+    yard.make(Op::destroy_snapshot("a", "snap0"))?;
+    if clone_terms(&yard)?.is_none() {
+        return Ok(Proof::Refused);
+    }
+    yard.make(Op::clone("a", &["s"], Means::Snapshot))?;
+    claim_eq!(before.differences(&yard.content("s")?), "", "the snapshot clone");
+    let request = request(&yard, CloneMode::Snapshot, StoreChoice::Default, Payload::Ephemeral)?;
+    yard.engine.clone_container(&Context::default(), &request)?;
+    claim_eq!(before.differences(&yard.content("b")?), "", "the ephemeral clone");
+    for clone in ["s", "b"] {
+        yard.make_all(&[Op::write(clone, "own", "x"), Op::destroy(clone, Reach::Only)])?;
+    }
+    before.expect(&yard.content("a")?, "the parent")?;
+    Ok(Proof::Works)
+}
+
 /// On zfs, LXC can never restore in place: the snapshot is a clone of what must be destroyed.
 fn defect_09_restore_in_place_works_with_a_snapshot_upon_the_head(bench: &Bench<'_>) -> Verdict {
     let yard = Yard::open(bench)?;
@@ -270,6 +299,61 @@ fn defect_09_restore_in_place_works_with_a_snapshot_upon_the_head(bench: &Bench<
     }
     claim_eq!(then.differences(&yard.content("a")?), "", "the restored container");
     claim_eq!(yard.engine.snapshots(&yard.key("a")?)?.len(), 1, "snapshots afterwards");
+    Ok(Proof::Works)
+}
+
+/// On btrfs and LVM, LXC says "Created e as clone of a", and the ephemeral clone never starts: the type in front of the path is
+/// not taken off.
+fn defect_10_an_ephemeral_clone_can_be_mounted_and_written(bench: &Bench<'_>) -> Verdict {
+    if bench.rig.direct().is_some() {
+        return Ok(Proof::Skipped("a store that can be mounted".to_owned()));
+    }
+    let yard = Yard::open(bench)?;
+    yard.make(Op::create("a"))?;
+    let before = yard.content("a")?;
+    let request = request(&yard, CloneMode::SnapshotOrCopy, StoreChoice::Default, Payload::Ephemeral)?;
+    yard.engine.clone_container(&Context::default(), &request)?;
+    let config = String::from_utf8_lossy(&yard.engine.read_config(&yard.key("b")?)?).into_owned();
+    claim!(config.contains("lxc.ephemeral = 1"), "the clone does not know that it is ephemeral: {config}");
+    drop(yard.engine.permit_start(&yard.key("b")?)?);
+    yard.make(Op::write("b", "own", "written by a clone that runs"))?;
+    claim!(before != yard.content("b")?, "the write is lost");
+    before.expect(&yard.content("a")?, "the parent")?;
+    yard.make(Op::destroy("b", Reach::Only))?;
+    claim!(!yard.lxcpath.join("b").exists(), "a directory is left");
+    Ok(Proof::Works)
+}
+
+/// LXC copies an overlay container nowhere, and a btrfs one neither to `dir` nor to `loop`.
+fn defect_11_every_store_copies_to_every_other(bench: &Bench<'_>) -> Verdict {
+    if bench.rig.direct().is_some() {
+        return Ok(Proof::Skipped("a store that can be mounted".to_owned()));
+    }
+    let yard = Yard::open(bench)?;
+    yard.make(Op::create("a"))?;
+    let before = yard.content("a")?;
+    for (n, other) in bench.rig.companions().iter().enumerate() {
+        let (away, back) = (yard.key(&format!("away{n}"))?, yard.key(&format!("back{n}"))?);
+        let there = StoreChoice::FirstOf(vec![other.kind()]);
+        let outward = CloneContainer {
+            targets: vec![away.clone()],
+            ..request(&yard, CloneMode::Copy, there, Payload::Persistent)?
+        };
+        yard.engine.clone_container(&Context::default(), &outward)?;
+        let here = StoreChoice::FirstOf(vec![bench.store.kind()]);
+        let homeward = CloneContainer {
+            source: away.clone(),
+            targets: vec![back.clone()],
+            options: yard.options.clone(),
+            ..request(&yard, CloneMode::Copy, here, Payload::Persistent)?
+        };
+        yard.engine.clone_container(&Context::default(), &homeward)?;
+        for key in [&away, &back] {
+            claim_eq!(before.differences(&yard.content(key.name.as_str())?), "", "`{}`", key.name);
+        }
+        let store = yard.engine.container(&back)?.store;
+        claim_eq!(store, Some(bench.store.kind()), "the store of the copy that came back");
+    }
     Ok(Proof::Works)
 }
 

@@ -25,6 +25,7 @@ mod content;
 mod facts;
 mod visit;
 
+pub(crate) use content::{data_map, read_fully};
 use facts::Facts;
 
 /// Whether the map of holes counts as content.

@@ -123,6 +123,11 @@ impl Meta {
         (self.0.stx_mtime.tv_sec, self.0.stx_mtime.tv_nsec)
     }
 
+    /// Returns when content or metadata changed last.
+    pub(crate) fn changed(&self) -> (i64, u32) {
+        (self.0.stx_ctime.tv_sec, self.0.stx_ctime.tv_nsec)
+    }
+
     pub(crate) fn times(&self) -> Timestamps {
         Timestamps { last_access: timespec(self.0.stx_atime), last_modification: timespec(self.0.stx_mtime) }
     }

@@ -57,6 +57,15 @@ pub enum TreeError {
         /// What the kernel said.
         errno: Errno,
     },
+    /// A stream could not be written or read.
+    #[error("{0}")]
+    Stream(#[source] io::Error),
+    /// A stream says what no stream of ours says.
+    #[error("the stream of the tree is damaged: {0}")]
+    Malformed(&'static str),
+    /// What is to be continued is not what was begun.
+    #[error("the tree is not what it was when its stream was begun")]
+    NotTheSame,
 }
 
 impl TreeError {
@@ -70,6 +79,8 @@ impl TreeError {
             }
             Self::TargetInside { .. } => io::ErrorKind::InvalidInput,
             Self::ReflinkRefused { .. } => io::ErrorKind::Unsupported,
+            Self::Stream(error) => error.kind(),
+            Self::Malformed(_) | Self::NotTheSame => io::ErrorKind::InvalidData,
         }
     }
 }

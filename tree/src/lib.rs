@@ -3,6 +3,7 @@
 //! - [`copy_tree`]: everything a root filesystem is made of, by reflink where the file system can.
 //! - [`remove_tree`]: a whole tree, in parallel, whatever its depth and flags.
 //! - [`describe_tree`], [`hash_tree`]: what a tree holds, and one value that is equal for equal trees.
+//! - [`pack_tree`], [`unpack_tree`]: a tree, or what changed since another, as a stream of records.
 //! - [`measure_tree`]: the space that a tree takes.
 //! - [`probe()`]: what a file system can do for us.
 //! - [`mark`]: the ownership mark on a directory.
@@ -22,6 +23,7 @@ mod measure;
 mod probe;
 mod remove;
 mod root;
+mod stream;
 mod walk;
 mod xattrs;
 
@@ -32,3 +34,6 @@ pub use measure::{TreeSize, measure_tree};
 pub use probe::{Abilities, probe};
 pub use remove::{RemoveOptions, remove_tree};
 pub use root::RootMetadata;
+pub use stream::{
+    Base, PackOptions, PackReport, Position, UnpackOptions, UnpackReport, pack_tree, unpack_tree,
+};

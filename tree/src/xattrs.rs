@@ -90,7 +90,7 @@ pub(crate) fn write(owner: Owner<'_>, xattrs: &[Xattr]) -> Result<(), Errno> {
     Ok(())
 }
 
-fn path(directory: BorrowedFd<'_>, name: &CStr) -> Vec<u8> {
+pub(crate) fn path(directory: BorrowedFd<'_>, name: &CStr) -> Vec<u8> {
     let mut path = format!("/proc/self/fd/{}/", directory.as_raw_fd()).into_bytes();
     path.extend_from_slice(name.to_bytes());
     path

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 const BLOCK: u64 = 4096;
 
 /// Returns the stretches of a file that are not holes.
-pub(super) fn data_map(file: &OwnedFd, size: u64) -> Result<Vec<(u64, u64)>, Errno> {
+pub(crate) fn data_map(file: &OwnedFd, size: u64) -> Result<Vec<(u64, u64)>, Errno> {
     let mut map = Vec::new();
     let mut offset = 0;
     while offset < size {
@@ -69,7 +69,7 @@ fn absorb_blocks(hash: &mut Sha256, bytes: &[u8], offset: u64) {
 }
 
 /// Fills the buffer, so that blocks stay whole; less only at the end of the file.
-fn read_fully(file: &OwnedFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+pub(crate) fn read_fully(file: &OwnedFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
     let mut read = 0;
     while read < buffer.len() {
         match retry_on_intr(|| pread(file, &mut buffer[read..], offset + read as u64))? {

@@ -8,4 +8,5 @@
 mod copy;
 mod other_systems;
 mod random;
+mod stream;
 mod trees;

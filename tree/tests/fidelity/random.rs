@@ -14,7 +14,7 @@ use crate::trees::Trees;
 
 /// One entry to make in a directory that was made before, chosen by number.
 #[derive(Debug, Clone)]
-struct Item {
+pub(crate) struct Item {
     directory: usize,
     name: OsString,
     what: What,
@@ -48,14 +48,18 @@ fn what() -> impl Strategy<Value = What> {
     ]
 }
 
-fn item() -> impl Strategy<Value = Item> {
+pub(crate) fn item() -> impl Strategy<Value = Item> {
     let xattr = proptest::option::weighted(0.2, proptest::collection::vec(any::<u8>(), 0..100));
     (any::<usize>(), name(), what(), 0_u32..0o10000, xattr)
         .prop_map(|(directory, name, what, mode, xattr)| Item { directory, name, what, mode, xattr })
 }
 
 /// Makes an entry; one that cannot be made (its name is taken) is passed over.
-fn make(item: &Item, directories: &mut Vec<PathBuf>, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+pub(crate) fn make(
+    item: &Item,
+    directories: &mut Vec<PathBuf>,
+    files: &mut Vec<PathBuf>,
+) -> std::io::Result<()> {
     let path = directories[item.directory % directories.len()].join(&item.name);
     match &item.what {
         What::Directory => {

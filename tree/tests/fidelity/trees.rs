@@ -4,7 +4,10 @@ use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use keiki_tree::{CopyOptions, CopyReport, DescribeOptions, Holes, TreeError, copy_tree, describe_tree};
+use keiki_tree::{
+    CopyOptions, CopyReport, DescribeOptions, Holes, PackOptions, RemoveOptions, TreeError, UnpackOptions,
+    copy_tree, describe_tree, pack_tree, remove_tree, unpack_tree,
+};
 
 pub(crate) struct Trees {
     pub(crate) place: tempfile::TempDir,
@@ -48,7 +51,33 @@ impl Trees {
         assert!(differences.is_empty(), "{}", differences.join("\n"));
         assert_eq!(left.hash(), right.hash());
         assert_eq!(report.entries + 1, left.len() as u64);
+        self.stream_equal();
         report
+    }
+}
+
+impl Trees {
+    /// Packs the source and unpacks it beside; fails the test with every difference.
+    pub(crate) fn stream_equal(&self) {
+        fs::create_dir(self.place.path().join("streamed")).unwrap();
+        let mut stream = Vec::new();
+        let packed = pack_tree(self.open("source").as_fd(), &mut stream, &PackOptions::default()).unwrap();
+        let streamed = self.open("streamed");
+        let unpacked =
+            unpack_tree(streamed.as_fd(), &mut stream.as_slice(), UnpackOptions::default()).unwrap();
+        assert_eq!(packed.position, unpacked.position);
+        self.same("source", "streamed", Holes::Compare);
+        let parent = File::open(self.place.path()).unwrap();
+        remove_tree(parent.as_fd(), "streamed".as_ref(), &RemoveOptions::default()).unwrap();
+    }
+
+    /// Fails the test with every difference between two trees.
+    pub(crate) fn same(&self, left: &str, right: &str, holes: Holes) {
+        let options = DescribeOptions { holes, ..DescribeOptions::default() };
+        let left = describe_tree(self.open(left).as_fd(), options).unwrap();
+        let right = describe_tree(self.open(right).as_fd(), options).unwrap();
+        let differences: Vec<_> = left.diff(&right).iter().map(ToString::to_string).collect();
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
     }
 }
 

@@ -18,5 +18,7 @@ pub(crate) fn of_this_build() -> Registry {
     let registry = registry.with(std::sync::Arc::new(keiki_btrfs::BtrfsStore));
     #[cfg(feature = "overlay")]
     let registry = registry.with(std::sync::Arc::new(keiki_overlay::OverlayStore::new()));
+    #[cfg(feature = "zfs")]
+    let registry = registry.with(std::sync::Arc::new(keiki_zfs::ZfsStore::default()));
     registry.with_preference(&PREFERENCE)
 }

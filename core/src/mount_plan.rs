@@ -70,7 +70,8 @@ pub enum MountRecipe {
         fstype: String,
         /// A device or a dataset.
         device: String,
-        /// Options of that file system; a word without `=` is a flag.
+        /// Options of that file system; a word without `=` is a flag. With `rw` only the mount refuses writes where they
+        /// shall be refused, for file systems that are mounted in one way at a time.
         options: Vec<String>,
     },
 }

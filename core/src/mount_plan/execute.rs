@@ -129,7 +129,7 @@ fn filesystem(fstype: &str, device: &str, options: &[String], read_only: bool) -
     let mount = || {
         let context = FsContext::open(fstype)?;
         context.set_string("source", device.as_bytes())?;
-        if read_only {
+        if read_only && !options.iter().any(|option| option == "rw") {
             context.set_flag("ro")?;
         }
         set_options(&context, options)?;

@@ -8,6 +8,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
+
 use super::table;
 
 /// Holders that are named at most.
@@ -59,12 +61,21 @@ impl fmt::Display for Holder {
 /// Best effort and bounded: an empty answer does not prove that nobody holds it.
 #[must_use]
 pub fn holders_of(directory: &Path) -> Vec<Holder> {
-    let mut scan = Scan {
-        directory,
-        deadline: Instant::now() + PATIENCE,
-        namespaces: HashSet::new(),
-        found: Vec::new(),
-    };
+    scan(What::Below(directory))
+}
+
+/// Returns processes that hold anything on the file system whose `st_dev` is `device`; the calling process is not counted.
+///
+/// # Behavior
+/// As [`holders_of`]; it finds a mount that no table shows by the files that are open in it.
+#[must_use]
+pub fn holders_of_device(device: u64) -> Vec<Holder> {
+    scan(What::On(device))
+}
+
+fn scan(what: What<'_>) -> Vec<Holder> {
+    let mut scan =
+        Scan { what, deadline: Instant::now() + PATIENCE, namespaces: HashSet::new(), found: Vec::new() };
     for pid in processes() {
         if scan.is_over() {
             break;
@@ -76,8 +87,16 @@ pub fn holders_of(directory: &Path) -> Vec<Holder> {
     scan.found
 }
 
+/// What is held.
+enum What<'a> {
+    /// A directory or something below it.
+    Below(&'a Path),
+    /// A file system.
+    On(u64),
+}
+
 struct Scan<'a> {
-    directory: &'a Path,
+    what: What<'a>,
     deadline: Instant,
     namespaces: HashSet<PathBuf>,
     found: Vec<Holder>,
@@ -106,9 +125,21 @@ impl Scan<'_> {
         self.mount_in(process).or_else(|| self.file_of(process))
     }
 
-    /// Reads a link of /proc; `Some` when it points into the directory.
+    /// Reads a link of /proc; `Some` when it points into what is held.
     fn is_inside(&self, link: &Path) -> Option<PathBuf> {
-        std::fs::read_link(link).ok().filter(|target| target.starts_with(self.directory))
+        let target = std::fs::read_link(link).ok()?;
+        let is_held = match self.what {
+            What::Below(directory) => target.starts_with(directory),
+            What::On(device) => device_of(link) == Some(device),
+        };
+        is_held.then_some(target)
+    }
+
+    fn is_shown_by(&self, entry: &table::MountEntry) -> bool {
+        match self.what {
+            What::Below(directory) => entry.uses(directory),
+            What::On(device) => makedev(entry.device.0, entry.device.1) == device,
+        }
     }
 
     fn mount_in(&mut self, process: &Path) -> Option<Hold> {
@@ -117,13 +148,19 @@ impl Scan<'_> {
             return None;
         }
         let entries = table::parse(&std::fs::read(process.join("mountinfo")).ok()?);
-        entries.into_iter().find(|entry| entry.uses(self.directory)).map(|entry| Hold::Mount(entry.point))
+        entries.into_iter().find(|entry| self.is_shown_by(entry)).map(|entry| Hold::Mount(entry.point))
     }
 
     fn file_of(&self, process: &Path) -> Option<Hold> {
         let files = std::fs::read_dir(process.join("fd")).ok()?;
         files.flatten().take(FILES_MAX).find_map(|file| self.is_inside(&file.path())).map(Hold::OpenFile)
     }
+}
+
+/// Returns the file system behind a link of /proc, from what the kernel has at hand: a dead server must not hold us up.
+fn device_of(link: &Path) -> Option<u64> {
+    let seen = statx(CWD, link, AtFlags::STATX_DONT_SYNC, StatxFlags::empty()).ok()?;
+    Some(makedev(seen.stx_dev_major, seen.stx_dev_minor))
 }
 
 fn processes() -> impl Iterator<Item = u32> {
@@ -139,6 +176,18 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    #[test]
+    fn a_process_is_found_by_the_file_system_that_it_is_on() {
+        use std::os::unix::fs::MetadataExt;
+        let directory = tempfile::tempdir().unwrap();
+        let device = directory.path().metadata().unwrap().dev();
+        let mut sleeper = Command::new("sleep").arg("60").current_dir(directory.path()).spawn().unwrap();
+        assert_eq!(device_of(&PathBuf::from(format!("/proc/{}/cwd", sleeper.id()))), Some(device));
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+        assert!(holders_of_device(device).len() <= HOLDERS_MAX);
+    }
 
     #[test]
     fn a_process_that_works_in_a_directory_is_named() {

@@ -40,7 +40,8 @@ pub fn harness(rigs: Vec<Box<dyn Rig>>) -> ! {
 fn is_wanted(name: &str) -> bool {
     let Ok(list) = std::env::var("KEIKI_KIT_RIGS") else { return true };
     let store = name.split('@').next().unwrap_or(name);
-    let (left_out, asked): (Vec<_>, Vec<_>) = list.split(',').partition(|word| word.starts_with('!'));
+    let words = list.split(',').filter(|word| !word.is_empty());
+    let (left_out, asked): (Vec<_>, Vec<_>) = words.partition(|word| word.starts_with('!'));
     !left_out.iter().any(|word| word[1..] == *store) && (asked.is_empty() || asked.contains(&store))
 }
 

@@ -50,6 +50,17 @@ impl Held {
     }
 }
 
+impl Drop for Held {
+    /// Lets go by word and not only by closing: a program that another thread is starting at this moment has inherited
+    /// the descriptor, and would hold the lock until it is executed.
+    fn drop(&mut self) {
+        for (_path, file) in &self.files {
+            // Closing it, which follows, is the other way.
+            let _closed_anyway = file.unlock();
+        }
+    }
+}
+
 /// The directory of locks.
 #[derive(Debug)]
 pub(super) struct Locks {
@@ -227,6 +238,19 @@ mod tests {
         let both = [(&key("a"), Hold::Shared), (&key("a"), Hold::Exclusive)];
         let _held = locks.take(&Context::default(), &both, "test").unwrap();
         assert!(locks.take(&Context::default(), &[(&key("a"), Hold::Shared)], "other").is_err());
+    }
+
+    #[test]
+    fn a_lock_that_a_starting_program_inherited_is_free_when_it_is_let_go() {
+        let state = tempfile::tempdir().unwrap();
+        let locks = Locks::new(state.path(), Duration::from_millis(5));
+        let id = VolumeId::generate();
+        let held = locks.intent(id).unwrap();
+        // What fork(2) does to every descriptor until the child calls execve(2).
+        let inherited: Vec<File> = held.files.iter().map(|(_, file)| file.try_clone().unwrap()).collect();
+        drop(held);
+        assert!(locks.try_intent(id).unwrap().is_some(), "the owner let go and is taken for alive");
+        drop(inherited);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(crate) fn of_this_build() -> Registry {
     let registry = registry.with(std::sync::Arc::new(keiki_dir::DirStore::new()));
     #[cfg(feature = "btrfs")]
     let registry = registry.with(std::sync::Arc::new(keiki_btrfs::BtrfsStore));
+    #[cfg(feature = "lvm")]
+    let registry = registry.with(std::sync::Arc::new(keiki_lvm::LvmStore));
     #[cfg(feature = "overlay")]
     let registry = registry.with(std::sync::Arc::new(keiki_overlay::OverlayStore::new()));
     #[cfg(feature = "zfs")]

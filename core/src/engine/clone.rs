@@ -254,12 +254,14 @@ fn in_memory(error: Error, request: &CloneContainer, way: &Way) -> Error {
 const UPPER: &str = "upper";
 
 /// Returns the options of a clone in `store`: those of its source where both are in one store, so that a clone lands in the
-/// source's volume group or dataset unless another is asked for, and then those of the request.
+/// source's volume group or dataset unless another is asked for, and then those of the request. What names one volume is not
+/// passed on: two cannot have it.
 fn options_in(store: &dyn BackingStore, request: &CloneContainer, source: &Volume) -> Properties {
     let mut options =
         if store.kind() == *source.kind() { source.properties.clone() } else { Properties::new() };
-    // A property of the one clone, not of the place.
-    options.remove(UPPER);
+    for of_one_volume in [UPPER, "lvname", "dir"] {
+        options.remove(of_one_volume);
+    }
     options.extend(request.options.clone());
     options
 }

@@ -39,6 +39,7 @@ mod journal;
 mod kin;
 mod locks;
 mod make;
+mod moves;
 mod recover;
 mod relations;
 mod rename;

@@ -337,6 +337,12 @@ pub trait Quota: Send + Sync {
     /// # Errors
     /// `Unavailable` when the file system keeps no quotas.
     async fn set_quota(&self, context: &Context, volume: &Volume, limit: Option<Bytes>) -> Result<()>;
+
+    /// Returns the limit that is set, without measuring anything: a restore asks for it and sets it on the new head.
+    ///
+    /// # Errors
+    /// When the store cannot be asked; a file system that keeps no quotas is `None`.
+    async fn limit_of(&self, context: &Context, volume: &Volume) -> Result<Option<Bytes>>;
 }
 
 /// Changing who depends on whom.

@@ -251,4 +251,10 @@ impl Quota for ZfsStore {
         let volume = volume.clone();
         context.run(move |context| create::set_quota(context, &volume, limit)).await
     }
+
+    async fn limit_of(&self, context: &Context, volume: &Volume) -> Result<Option<Bytes>> {
+        let volumes = [volume.clone()];
+        let usages = context.run(move |context| list::usage(context, &volumes)).await?;
+        Ok(usages.first().and_then(|usage| usage.limit))
+    }
 }

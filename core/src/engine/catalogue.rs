@@ -35,7 +35,7 @@ pub(super) mod journal {
     pub(in crate::engine) use super::edges::{move_provenance, put_edge};
     pub(in crate::engine) use super::intents::{drop_intent, put_intent};
     pub(in crate::engine) use super::rows::{
-        drop_container_of, drop_volume, freeze_head, make_ghost, put_container, put_volume,
+        drop_container_of, drop_volume, freeze_head, make_ghost, move_volume, put_container, put_volume,
     };
 }
 

@@ -13,6 +13,17 @@ use crate::mount_plan::{self, AttachMode};
 use crate::volume::Volume;
 
 impl Engine {
+    /// Makes `target`, which is not there yet, hold what `source` shows, depending on nobody: by the store's own verb where it has
+    /// one, else as a new volume that the tree is copied into.
+    pub(super) fn copy_aside(&self, context: &Context, source: &Volume, target: &Volume) -> Result<()> {
+        let store = self.store_of(target)?;
+        if let Some(group) = store.lineage_ops().filter(|_| source.kind() == target.kind()) {
+            return self.wait(group.flatten(context, source, target));
+        }
+        self.wait(store.create(context, target))?;
+        self.copy_content(context, source, target).map(drop)
+    }
+
     /// Makes the empty volume `target` hold what `source` shows.
     pub(super) fn copy_content(&self, context: &Context, source: &Volume, target: &Volume) -> Result<Cost> {
         let (from, to) = (self.store_of(source)?, self.store_of(target)?);

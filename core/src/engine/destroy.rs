@@ -1,6 +1,7 @@
 //! `keiki destroy`: planned whole, decided by one rename, reclaimed afterwards.
 //!
 //! ```text
+//! [destroy.aside (once a ghost with a name of its own)]
 //! destroy.unpublish                 ← the commit point: the first home is in the trash, and its name is free
 //! [destroy.relations]   destroy.record   destroy.reclaim (once a volume)   destroy.empty
 //! ```
@@ -19,6 +20,7 @@ use super::discover::snapshot_as_container;
 use super::intent::{Destroy, Intent, Leaving};
 use super::journal::Begun;
 use super::locks::Hold;
+use super::moves::{Moves, Shifting};
 use super::request::{ContainerKey, DestroyScope};
 use super::{Engine, home, relations};
 use crate::context::Context;
@@ -73,13 +75,13 @@ impl Engine {
     ) -> Result<DestroyPlan> {
         for _ in 0..ATTEMPTS {
             self.know(context, std::slice::from_ref(key))?;
-            let (before, _) = self.plan_target(key, target, scope)?;
-            let keys = concerned(key, &before);
+            let (before, ancestry) = self.plan_target(key, target, scope)?;
+            let keys = self.concerned(key, &before, &ancestry)?;
             let wanted: Vec<_> = keys.iter().map(|key| (key, Hold::Exclusive)).collect();
             let held = self.locks.take(context, &wanted, "destroy")?;
             // Others may have cloned or destroyed while we waited; a plan counts only under its locks.
             let (plan, ancestry) = self.plan_target(key, target, scope)?;
-            if concerned(key, &plan) != keys {
+            if self.concerned(key, &plan, &ancestry)? != keys {
                 continue;
             }
             self.carry_out(context, &plan, &ancestry)?;
@@ -116,11 +118,12 @@ impl Engine {
         let destroy = self.describe(plan, ancestry)?;
         require_unmounted(destroy.homes.iter().map(|leaving| leaving.home.as_path()), "destroy")?;
         let begun = self.begin("destroy", Intent::Destroy(destroy.clone()), &[])?;
-        if let Err(error) = self.unpublish(context, &destroy) {
-            return Err(match republish(&destroy).and_then(|()| self.finish(begun, |_| Ok(()))) {
-                Ok(()) => error,
-                Err(failed) => error.with_context("rollback", failed.full_message()),
-            });
+        let gone = self
+            .carry_out_moves(context, "destroy.aside", &destroy.moves)
+            .and_then(|()| self.unpublish(context, &destroy));
+        if let Err(error) = gone {
+            let undo = || republish(&destroy).and_then(|()| self.undo_moves(&destroy.moves));
+            return Err(self.take_back(begun, error, undo));
         }
         self.reclaim(&context.without_deadline(), begun, &destroy).map_err(|error| {
             let gone = plan.subjects.join("`, `");
@@ -140,7 +143,9 @@ impl Engine {
             ghosts: Vec::new(),
             containers: Vec::new(),
             marks: Vec::new(),
+            moves: self.ghosting_moves(plan, ancestry)?,
         };
+        self.require_free_places(&destroy.moves)?;
         for step in &plan.steps {
             let home = match &step.role {
                 NodeRole::Head => step.container.home(),
@@ -162,7 +167,10 @@ impl Engine {
             })?;
             match step.action {
                 Action::Defer => destroy.ghosts.push(step.volume),
-                Action::Destroy => destroy.volumes.push(self.moved(&row.volume, &row.container, &moves)?),
+                Action::Destroy => {
+                    let moved = self.moved(&row.volume, &row.container, &moves)?;
+                    destroy.volumes.push(destroy.moves.applied(&moved));
+                }
             }
             let ancestors = ancestry.containers_above(row, &step.container);
             match &step.role {
@@ -180,6 +188,32 @@ impl Engine {
             }
         }
         Ok(destroy)
+    }
+
+    /// Plans where volumes go that stay for others; those in homes cannot stay, so there are none.
+    fn ghosting_moves(&self, plan: &DestroyPlan, ancestry: &Ancestry) -> Result<Moves> {
+        let mut shifting = Shifting::new(self, ancestry);
+        for step in plan.steps.iter().filter(|step| step.action == Action::Defer) {
+            if let Some(row) = ancestry.rows.get(&step.volume) {
+                shifting.put_aside(row)?;
+            }
+        }
+        let goes: BTreeSet<VolumeId> = plan.steps.iter().map(|step| step.volume).collect();
+        shifting.finish(|row| goes.contains(&row.volume.id))
+    }
+
+    /// Returns every container whose volumes or files a plan touches.
+    fn concerned(
+        &self,
+        key: &ContainerKey,
+        plan: &DestroyPlan,
+        ancestry: &Ancestry,
+    ) -> Result<BTreeSet<ContainerKey>> {
+        let named = plan.steps.iter().filter(|step| step.role != NodeRole::Ghost);
+        let mut keys: BTreeSet<ContainerKey> = named.map(|step| step.container.clone()).collect();
+        keys.extend(self.moved_containers(&self.ghosting_moves(plan, ancestry)?, ancestry));
+        keys.insert(key.clone());
+        Ok(keys)
     }
 
     fn moved(
@@ -231,8 +265,10 @@ impl Engine {
             context.step("destroy.relations")?;
             self.unlink(context, &destroy.containers)?;
         }
+        destroy.moves.write_files()?;
         context.step("destroy.record")?;
         self.catalogue.write(|db| {
+            destroy.moves.record(db)?;
             destroy.ghosts.iter().try_for_each(|id| rows::make_ghost(db, *id))?;
             destroy.volumes.iter().try_for_each(|volume| rows::drop_volume(db, volume.id))?;
             destroy.marks.iter().try_for_each(|(key, mark)| rows::drop_container_of(db, key, *mark))
@@ -266,6 +302,7 @@ impl Engine {
             ghosts: Vec::new(),
             containers: Vec::new(),
             marks: Vec::new(),
+            moves: Moves::default(),
         };
         let begun = self.begin("reclaim", Intent::Destroy(destroy.clone()), &[])?;
         self.reclaim(context, begun, &destroy)
@@ -278,6 +315,7 @@ impl Engine {
             committed |= home::exists(&leaving.trash)? || !home::exists(&leaving.home)?;
         }
         if !committed {
+            self.undo_moves(&destroy.moves)?;
             return self.finish(begun, |_| Ok(()));
         }
         self.unpublish(context, destroy)?;
@@ -293,16 +331,4 @@ fn republish(destroy: &Destroy) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Returns every container whose volumes or files a plan touches.
-fn concerned(key: &ContainerKey, plan: &DestroyPlan) -> BTreeSet<ContainerKey> {
-    let mut keys: BTreeSet<ContainerKey> = plan
-        .steps
-        .iter()
-        .filter(|step| step.role != NodeRole::Ghost)
-        .map(|step| step.container.clone())
-        .collect();
-    keys.insert(key.clone());
-    keys
 }

@@ -1,14 +1,16 @@
 //! `keiki flatten`: a head that needs others gets data of its own.
+//!
+//! A store may have a verb for it; every other store gets a new volume into which the tree is copied. Those who need the old head
+//! keep it as a ghost.
 
 use super::busy::require_unmounted;
 use super::catalogue::Neighbourhood;
-use super::locks::Hold;
 use super::replace::NewHead;
 use super::request::{ContainerKey, Means, Outcome};
 use super::{Engine, relations};
 use crate::capability::Cost;
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 
 impl Engine {
     /// Makes a container depend on nobody. One that depends on nobody already stays as it is.
@@ -19,7 +21,8 @@ impl Engine {
     pub fn flatten(&self, context: &Context, key: &ContainerKey) -> Result<Outcome> {
         let shown = || format!("cannot flatten `{}`", key.name);
         self.know(context, std::slice::from_ref(key)).map_err(|error| error.while_doing(shown()))?;
-        let held = self.locks.take(context, &[(key, Hold::Exclusive)], "flatten")?;
+        let held =
+            self.take_to_replace(context, key, "flatten").map_err(|error| error.while_doing(shown()))?;
         let outcome = self.flatten_locked(context, key).map_err(|error| error.while_doing(shown()));
         drop(held);
         outcome
@@ -36,20 +39,9 @@ impl Engine {
             return Ok(Outcome { name, volume: head.volume, means: None, cost: Cost::Constant });
         }
         ancestry.lineage.may_flatten(head.volume.id)?;
-        let store = self.store_of(&head.volume)?.clone();
-        if store.lineage_ops().is_none() {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("the {} store cannot flatten", store.kind()),
-            )
-            .with_hint(format!("`keiki clone --copy {name} NAME` makes an independent copy")));
-        }
         let new = NewHead { verb: "flatten", key, head: &head, origin: None, edge: None };
         let plan = self.plan_replace(&new, &ancestry, &self.read_config(key)?)?;
-        let volume = self.replace(context, plan, |built| match store.lineage_ops() {
-            Some(group) => self.wait(group.flatten(context, &head.volume, built)),
-            None => Err(Error::new(ErrorKind::Internal, "the store cannot flatten any more")),
-        })?;
+        let volume = self.replace(context, plan, |built| self.copy_aside(context, &head.volume, built))?;
         Ok(Outcome { name, volume, means: Some(Means::Copy), cost: Cost::PerByte })
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ContainerKey;
 use super::catalogue::PlacedRole;
+use super::moves::Moves;
 use crate::lineage::Edge;
 use crate::name::SnapshotName;
 use crate::volume::{Volume, VolumeId, VolumeSource};
@@ -94,6 +95,9 @@ pub(super) struct Replace {
     /// The containers whose data the old head needed, and those that the new one needs.
     pub(super) ancestors_before: Vec<ContainerKey>,
     pub(super) ancestors_after: Vec<ContainerKey>,
+    /// The old head goes aside when it becomes a ghost, before the new one takes its place.
+    #[serde(default)]
+    pub(super) moves: Moves,
     pub(super) created: u64,
 }
 
@@ -129,6 +133,9 @@ pub(super) struct Destroy {
     pub(super) containers: Vec<(ContainerKey, Vec<ContainerKey>)>,
     /// The marks of their homes: a name is free once its home is in the trash, and may be another's before the rows go.
     pub(super) marks: Vec<(ContainerKey, VolumeId)>,
+    /// Ghosts that go aside, before any home goes.
+    #[serde(default)]
+    pub(super) moves: Moves,
 }
 
 /// A home on its way out.
@@ -151,6 +158,9 @@ pub(super) struct Rename {
     pub(super) ancestors: Vec<ContainerKey>,
     /// The containers that need its data, each with those whose data it needs, by their new names.
     pub(super) descendants: Vec<(ContainerKey, Vec<ContainerKey>)>,
+    /// Objects with names of their own that get other names.
+    #[serde(default)]
+    pub(super) moves: Moves,
 }
 
 /// The volumes, containers and directories that intents name.
@@ -186,19 +196,21 @@ impl Touched {
             Intent::Replace(replace) => {
                 self.ids.extend([replace.old.id, replace.new.id]);
                 self.ids.extend(replace.unneeded.iter().map(|volume| volume.id));
+                self.ids.extend(replace.moves.sources.iter().map(|(id, _)| *id));
                 self.keys.insert(replace.container.clone());
                 self.paths.insert(replace.staging.clone());
             }
             Intent::Destroy(destroy) => {
                 self.ids.extend(destroy.volumes.iter().map(|volume| volume.id));
                 self.ids.extend(&destroy.ghosts);
+                self.ids.extend(destroy.moves.sources.iter().map(|(id, _)| *id));
                 self.keys.extend(destroy.containers.iter().map(|(key, _)| key.clone()));
                 for leaving in &destroy.homes {
                     self.paths.extend([leaving.home.clone(), leaving.trash.clone()]);
                 }
             }
             Intent::Rename(rename) => {
-                self.ids.extend(rename.volumes.iter().map(|(id, _)| *id));
+                self.ids.extend(rename.volumes.iter().chain(&rename.moves.sources).map(|(id, _)| *id));
                 self.keys.extend([rename.old.clone(), rename.new.clone()]);
             }
         }

@@ -47,6 +47,16 @@ impl Engine {
         Ok(())
     }
 
+    /// Undoes what was done after an error, and says so when that fails too: the intent stays for recovery then.
+    pub(super) fn take_back(&self, begun: Begun, error: Error, undo: impl FnOnce() -> Result<()>) -> Error {
+        match undo().and_then(|()| self.finish(begun, |_| Ok(()))) {
+            Ok(()) => error,
+            Err(failed) => error
+                .with_context("rollback", failed.full_message())
+                .with_hint("the next keiki command, or `keiki check --repair`, removes what is left"),
+        }
+    }
+
     /// Takes over the intent of a dead owner; `None` while the owner lives, or when the intent is gone by now.
     pub(super) fn take_over(&self, id: VolumeId) -> Result<Option<(Begun, StoredIntent)>> {
         let Some(held) = self.locks.try_intent(id)? else { return Ok(None) };

@@ -117,7 +117,8 @@ impl Engine {
             .and_then(|()| effects(&make))
             .and_then(|()| self.harden(context, &make));
         if let Err(error) = made.and_then(|()| self.publish(context, &make)) {
-            return Err(self.take_back(begun, &make, error));
+            // The caller's observer must not be able to break the way back.
+            return Err(self.take_back(begun, error, || self.roll_back(&Context::default(), &make)));
         }
         self.complete(&context.without_deadline(), begun, &make).map_err(unfinished)
     }
@@ -192,19 +193,6 @@ impl Engine {
             make.made.iter().try_for_each(|made| record(db, made))?;
             make.freeze.iter().try_for_each(|freeze| record_freeze(db, freeze))
         })
-    }
-
-    /// Undoes what was made after an error, and says so when that fails too: the intent stays for recovery then.
-    fn take_back(&self, begun: Begun, make: &Make, error: Error) -> Error {
-        // The caller's observer must not be able to break the way back.
-        let quiet = Context::default();
-        let undone = self.roll_back(&quiet, make).and_then(|()| self.finish(begun, |_| Ok(())));
-        match undone {
-            Ok(()) => error,
-            Err(failed) => error
-                .with_context("rollback", failed.full_message())
-                .with_hint("the next keiki command, or `keiki check --repair`, removes what is left"),
-        }
     }
 
     /// Removes everything that the intent may have made before its commit point.

@@ -1,6 +1,7 @@
-//! `keiki rename`: the home gets another name; no data moves.
+//! `keiki rename`: the home gets another name, and so do objects with names of their own; no data moves.
 //!
 //! ```text
+//! [rename.volume (once an object)]
 //! rename.publish                    ← the commit point
 //! rename.files   [rename.relations]   [rename.descendants]   rename.record
 //! ```
@@ -17,7 +18,7 @@ use super::catalogue::{ContainerRow, VolumeRow};
 use super::discover::snapshot_as_container;
 use super::intent::{Intent, Rename};
 use super::journal::{Begun, unfinished};
-use super::locks::Hold;
+use super::moves::{Moves, Shifting};
 use super::request::{CloneConfig, ContainerKey, Identity, Payload};
 use super::{Engine, home, relations};
 use crate::context::Context;
@@ -38,8 +39,14 @@ impl Engine {
         if key.name == *new {
             return Ok(());
         }
-        let held = self.locks.take(context, &[(key, Hold::Exclusive)], "rename")?;
         let target = ContainerKey { lxcpath: key.lxcpath.clone(), name: new.clone() };
+        let relatives = || {
+            let ancestry = self.ancestry(key, Neighbourhood::Whole)?;
+            Ok(self.moved_containers(&self.renaming_moves(&ancestry, key, &target)?, &ancestry))
+        };
+        let held = self
+            .take_with_relatives(context, key, "rename", relatives)
+            .map_err(|error| error.while_doing(shown()))?;
         self.rename_locked(context, key, &target).map_err(|error| error.while_doing(shown()))?;
         held.retire();
         Ok(())
@@ -60,25 +67,44 @@ impl Engine {
                 volumes.push((row.volume.id, row.volume.source.relocated(&key.home(), &new.home())?));
             }
         }
+        let moves = self.renaming_moves(&ancestry, key, new)?;
+        self.require_free_places(&moves)?;
+        let placed: Vec<_> = volumes.iter().chain(&moves.sources).cloned().collect();
         let rename = Rename {
             old: key.clone(),
             new: new.clone(),
             home_id: container.home_id,
-            files: self.renamed_files(key, new, &own, &volumes)?,
+            files: self.renamed_files(key, new, &own, &placed)?,
             volumes,
             ancestors: ancestry.containers_above(&head, key),
             descendants: descendants(&ancestry, &own, new),
+            moves,
         };
         // A home of LXC is marked when it is adopted; without the mark recovery could not tell where it went.
         home::write_mark(&key.home(), container.home_id)?;
         let begun = self.begin("rename", Intent::Rename(rename.clone()), std::slice::from_ref(new))?;
-        let published =
-            context.step("rename.publish").and_then(|()| home::move_to_free(&key.home(), &new.home()));
+        let published = self
+            .carry_out_moves(context, "rename.volume", &rename.moves)
+            .and_then(|()| context.step("rename.publish"))
+            .and_then(|()| home::move_to_free(&key.home(), &new.home()));
         if let Err(error) = published {
-            self.finish(begun, |_| Ok(()))?;
-            return Err(error);
+            return Err(self.take_back(begun, error, || self.undo_moves(&rename.moves)));
         }
         self.complete_rename(&context.without_deadline(), begun, &rename).map_err(unfinished)
+    }
+
+    /// Plans where the container's objects go; those that are in its home go nowhere.
+    fn renaming_moves(&self, ancestry: &Ancestry, key: &ContainerKey, new: &ContainerKey) -> Result<Moves> {
+        let mut own: Vec<&VolumeRow> = ancestry
+            .rows
+            .values()
+            .filter(|row| row.container == *key && row.role != NodeRole::Ghost)
+            .collect();
+        // Parents first: what is placed upon them is placed upon where they went.
+        own.sort_by_key(|row| ancestry.lineage.depth(row.volume.id));
+        let mut shifting = Shifting::new(self, ancestry);
+        own.into_iter().try_for_each(|row| shifting.rename(row, new))?;
+        shifting.finish(|row| row.container == *key)
     }
 
     /// Returns the configuration files that name the home, as they will be.
@@ -121,6 +147,7 @@ impl Engine {
         for (relative, content) in &rename.files {
             home::replace_file(&rename.new.home().join(relative), content)?;
         }
+        rename.moves.write_files()?;
         if !rename.ancestors.is_empty() {
             context.step("rename.relations")?;
             self.unlink(context, &[(rename.old.clone(), rename.ancestors.clone())])?;
@@ -145,7 +172,8 @@ impl Engine {
                     row.volume.source = source.clone();
                 }
                 rows::put_volume(db, &row)
-            })
+            })?;
+            rename.moves.record(db)
         })
     }
 
@@ -180,6 +208,7 @@ impl Engine {
                 ),
             ));
         }
+        self.undo_moves(&rename.moves)?;
         self.finish(begun, |_| Ok(()))
     }
 }

@@ -1,18 +1,20 @@
 //! What restore and flatten share: another head takes the place of the present one, and only then the old one goes.
 //!
 //! ```text
-//! verb.volume   verb.sync
+//! verb.volume   verb.sync   [verb.aside: an old head with a name of its own that others need]
 //! verb.commit                      ← the commit point: two volumes exchange their places, or the config names the new one
 //! verb.record   [verb.relations]   verb.reclaim
 //! ```
 //!
-//! A store that can exchange keeps the head's place (`rootfs` stays `rootfs`); one that cannot gets a new place.
+//! An old head that others need stays for them as a ghost. A store that can exchange keeps the head's place (`rootfs` stays `rootfs`); one that cannot gets a new place.
 
 use super::ancestry::Ancestry;
 use super::catalogue::journal as rows;
-use super::catalogue::{PlacedRole, VolumeRow};
+use super::catalogue::{Neighbourhood, PlacedRole, VolumeRow};
 use super::intent::{Afterwards, Commit, Intent, Replace};
 use super::journal::{Begun, unfinished};
+use super::locks::Held;
+use super::moves::{Moves, Shifting};
 use super::request::ContainerKey;
 use super::{Engine, home};
 use crate::context::Context;
@@ -61,10 +63,16 @@ impl Engine {
         let ancestors_before = above(new.head);
         let ancestors_after =
             if new.edge.is_some() { new.origin.map(above).unwrap_or_default() } else { Vec::new() };
+        let moves = self.replacing_moves(ancestry, new.head)?;
+        self.require_free_places(&moves)?;
         let is_needed = ancestry.lineage.dependents(new.head.volume.id).next().is_some();
         let edges = inherited_edges(new, ancestry, id);
         Ok(Replace {
-            unneeded: unneeded(new, ancestry, &volume, &edges)?,
+            unneeded: unneeded(new, ancestry, &volume, &edges)?
+                .iter()
+                .map(|volume| moves.applied(volume))
+                .collect(),
+            moves,
             verb: new.verb.to_owned(),
             container: new.key.clone(),
             old: new.head.volume.clone(),
@@ -78,6 +86,25 @@ impl Engine {
             ancestors_before,
             ancestors_after,
             created: super::now(),
+        })
+    }
+
+    /// Plans where an old head goes that others need. One that exchanges its place with the new head is out of the way so.
+    pub(super) fn replacing_moves(&self, ancestry: &Ancestry, head: &VolumeRow) -> Result<Moves> {
+        let mut shifting = Shifting::new(self, ancestry);
+        let exchanges = self.store_of(&head.volume)?.exchange().is_some();
+        if !exchanges && ancestry.lineage.dependents(head.volume.id).next().is_some() {
+            shifting.put_aside(head)?;
+        }
+        shifting.finish(|row| row.volume.id == head.volume.id)
+    }
+
+    /// Takes the locks of a replacement: the container's, and those of whoever has a volume that moves with the old head.
+    pub(super) fn take_to_replace(&self, context: &Context, key: &ContainerKey, verb: &str) -> Result<Held> {
+        self.take_with_relatives(context, key, verb, || {
+            let ancestry = self.ancestry(key, Neighbourhood::Whole)?;
+            let moves = self.replacing_moves(&ancestry, &ancestry.find(key, None)?)?;
+            Ok(self.moved_containers(&moves, &ancestry))
         })
     }
 
@@ -98,21 +125,12 @@ impl Engine {
         };
         // A call may fail and have had its effect: what counts is what is there.
         match self.is_replaced(&replace) {
-            Ok(false) => Err(self.take_back_replace(begun, &replace, error)),
+            Ok(false) => Err(self.take_back(begun, error, || self.abandon(&replace))),
             Ok(true) => {
                 self.complete_replace(&context.without_deadline(), begun, &replace).map_err(unfinished)?;
                 Ok(replace.new)
             }
             Err(unknown) => Err(unfinished(error.with_context("state", unknown.full_message()))),
-        }
-    }
-
-    fn take_back_replace(&self, begun: Begun, replace: &Replace, error: Error) -> Error {
-        match self.abandon(replace).and_then(|()| self.finish(begun, |_| Ok(()))) {
-            Ok(()) => error,
-            Err(failed) => error
-                .with_context("rollback", failed.full_message())
-                .with_hint("the next keiki command, or `keiki check --repair`, removes what is left"),
         }
     }
 
@@ -128,8 +146,20 @@ impl Engine {
             home::make_staging(&replace.staging, replace.new.id)?;
         }
         build(built)?;
+        self.keep_limit(context, &replace.old, built)?;
         context.step(&format!("{}.sync", replace.verb))?;
-        self.sync_volumes(context, std::slice::from_ref(built))
+        self.sync_volumes(context, std::slice::from_ref(built))?;
+        self.carry_out_moves(context, &format!("{}.aside", replace.verb), &replace.moves)
+    }
+
+    /// Gives the new head the limit of the old one, where their store keeps limits.
+    fn keep_limit(&self, context: &Context, old: &Volume, new: &Volume) -> Result<()> {
+        let store = self.store_of(new)?;
+        let Some(group) = store.quota().filter(|_| old.kind() == new.kind()) else { return Ok(()) };
+        match self.wait(group.limit_of(context, old))? {
+            Some(limit) => self.wait(group.set_quota(context, new, Some(limit))),
+            None => Ok(()),
+        }
     }
 
     fn commit(&self, context: &Context, replace: &Replace) -> Result<()> {
@@ -157,6 +187,7 @@ impl Engine {
             Commit::Exchange => self.sync_volumes(context, std::slice::from_ref(&replace.new))?,
             Commit::Config(_) => home::sync_directory(&replace.container.home())?,
         }
+        replace.moves.write_files()?;
         context.step(&format!("{}.record", replace.verb))?;
         self.catalogue.write(|db| record(db, replace))?;
         if replace.ancestors_before != replace.ancestors_after {
@@ -176,6 +207,7 @@ impl Engine {
 
     /// Removes a new head that will not be one.
     fn abandon(&self, replace: &Replace) -> Result<()> {
+        self.undo_moves(&replace.moves)?;
         let built = Volume { source: replace.built.clone(), ..replace.new.clone() };
         self.destroy_volume(&Context::default(), &built)?;
         home::remove(&replace.staging)
@@ -230,7 +262,7 @@ fn place_in(
 fn left_over(replace: &Replace) -> Volume {
     match replace.commit {
         Commit::Exchange => Volume { source: replace.built.clone(), ..replace.old.clone() },
-        Commit::Config(_) => replace.old.clone(),
+        Commit::Config(_) => replace.moves.applied(&replace.old),
     }
 }
 
@@ -279,6 +311,7 @@ fn unneeded(
 }
 
 fn record(db: &rusqlite::Connection, replace: &Replace) -> Result<()> {
+    replace.moves.record(db)?;
     rows::move_provenance(db, replace.old.id, replace.new.id)?;
     match replace.afterwards {
         Afterwards::Reclaimed => rows::drop_volume(db, replace.old.id)?,

@@ -1,22 +1,21 @@
-//! `keiki snapshot restore`: a clone of the snapshot is made aside and takes the head's place when it is durable. A restore that
-//! fails leaves the container as it was.
+//! `keiki snapshot restore`: a clone of the snapshot is made aside and takes the head's place when it is durable; where the store
+//! cannot clone a snapshot, a copy. A restore that fails leaves the container as it was.
 
 use super::busy::require_unmounted;
 use super::catalogue::Neighbourhood;
-use super::locks::Hold;
 use super::replace::NewHead;
 use super::request::{
     CloneContainer, CloneMode, ContainerKey, Identity, Means, Outcome, Payload, RestoreTarget,
 };
 use super::{Engine, relations};
-use crate::capability::{Capabilities, Cost};
+use crate::capability::Cost;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lineage::Edge;
 use crate::name::SnapshotName;
 use crate::registry::StoreChoice;
 use crate::store::CloneJob;
-use crate::volume::{Properties, Volume};
+use crate::volume::Properties;
 
 impl Engine {
     /// Restores a snapshot, in place or as a new container.
@@ -35,7 +34,9 @@ impl Engine {
         match to {
             RestoreTarget::InPlace => {
                 self.know(context, std::slice::from_ref(key)).map_err(|error| error.while_doing(shown()))?;
-                let held = self.locks.take(context, &[(key, Hold::Exclusive)], "restore")?;
+                let held = self
+                    .take_to_replace(context, key, "restore")
+                    .map_err(|error| error.while_doing(shown()))?;
                 let outcome = self.restore_in_place(context, key, snapshot);
                 drop(held);
                 outcome.map_err(|error| error.while_doing(shown()))
@@ -86,25 +87,27 @@ impl Engine {
         let store = self.store_of(&head.volume)?.clone();
         let capabilities = self.capabilities(store.as_ref(), &key.lxcpath, Some(&head.volume))?;
         let origin = ancestry.content_of(&row);
-        ancestry.lineage.may_deepen(origin.volume.id, capabilities.max_depth)?;
-        let edge = capabilities
-            .clones_depend()
-            .then(|| Edge::of_clone(head.volume.id, origin.volume.id, &capabilities));
-        let new = NewHead { verb: "restore", key, head: &head, origin: Some(origin), edge };
+        let native = capabilities.snapshot_of_snapshot && store.clones().is_some();
+        let new = if native {
+            ancestry.lineage.may_deepen(origin.volume.id, capabilities.max_depth)?;
+            let edge = Edge::of_clone(head.volume.id, origin.volume.id, &capabilities);
+            let edge = capabilities.clones_depend().then_some(edge);
+            NewHead { verb: "restore", key, head: &head, origin: Some(origin), edge }
+        } else {
+            NewHead { verb: "restore", key, head: &head, origin: None, edge: None }
+        };
         let plan = self.plan_replace(&new, &ancestry, &self.read_config(key)?)?;
-        let volume = self.replace(context, plan, |built| {
-            let group = store.clones().ok_or_else(|| {
-                Error::new(ErrorKind::Unsupported, format!("the {} store has no clones", store.kind()))
-            })?;
-            let job = CloneJob { target: built.clone() };
-            let results = self.wait(group.clone_from(context, &origin.volume, std::slice::from_ref(&job)));
-            results.into_iter().collect::<Result<Vec<()>>>().map(drop)
+        let volume = self.replace(context, plan, |built| match store.clones().filter(|_| native) {
+            Some(group) => {
+                let job = CloneJob { target: built.clone() };
+                let results =
+                    self.wait(group.clone_from(context, &origin.volume, std::slice::from_ref(&job)));
+                results.into_iter().collect::<Result<Vec<()>>>().map(drop)
+            }
+            None => self.copy_aside(context, &origin.volume, built),
         })?;
-        Ok(outcome(key, volume, &capabilities))
+        let cost = if native { capabilities.clone_cost } else { Cost::PerByte };
+        let means = if cost == Cost::Constant { Means::Snapshot } else { Means::Copy };
+        Ok(Outcome { name: key.name.to_string(), volume, means: Some(means), cost })
     }
-}
-
-fn outcome(key: &ContainerKey, volume: Volume, capabilities: &Capabilities) -> Outcome {
-    let means = if capabilities.clone_cost == Cost::Constant { Means::Snapshot } else { Means::Copy };
-    Outcome { name: key.name.to_string(), volume, means: Some(means), cost: capabilities.clone_cost }
 }

@@ -314,6 +314,12 @@ impl ReferenceDisk {
         context.run(move |cx| disk.single(cx, verb, set)).await
     }
 
+    pub(super) fn limit_of(&self, volume: &Volume) -> Result<Option<Bytes>> {
+        let memory = self.memory();
+        let number = memory.complete(volume)?;
+        Ok(memory.objects.get(&number).and_then(|object| object.limit))
+    }
+
     pub(super) async fn exchange(&self, context: &Context, a: &Volume, b: &Volume) -> Result<()> {
         let (disk, a, b) = (self.clone(), a.clone(), b.clone());
         let swap = move |memory: &mut Memory| {

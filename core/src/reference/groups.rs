@@ -100,6 +100,10 @@ impl Quota for ReferenceStore {
     async fn set_quota(&self, context: &Context, volume: &Volume, limit: Option<Bytes>) -> Result<()> {
         self.disk.limit(context, Verb::Quota, volume, limit).await
     }
+
+    async fn limit_of(&self, _context: &Context, volume: &Volume) -> Result<Option<Bytes>> {
+        self.disk.limit_of(volume)
+    }
 }
 
 #[async_trait]

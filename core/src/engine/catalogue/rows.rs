@@ -279,6 +279,14 @@ pub(in crate::engine) fn make_ghost(db: &Connection, id: VolumeId) -> Result<()>
     set_role(db, id, "ghost")
 }
 
+/// Writes a volume's new place; nothing when it is not recorded.
+pub(in crate::engine) fn move_volume(db: &Connection, id: VolumeId, source: &VolumeSource) -> Result<()> {
+    db.prepare_cached("UPDATE volumes SET source = ?2 WHERE id = ?1")
+        .and_then(|mut statement| statement.execute([id.to_string(), source.to_string()]))
+        .map(drop)
+        .map_err(|e| explain(e, "change"))
+}
+
 fn set_role(db: &Connection, id: VolumeId, role: &str) -> Result<()> {
     db.prepare_cached("UPDATE volumes SET role = ?2, snapshot = NULL WHERE id = ?1")
         .and_then(|mut statement| statement.execute([&id.to_string(), role]))

@@ -6,6 +6,7 @@
 mod lifecycle;
 mod reading;
 mod storage;
+mod transfer;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,8 @@ pub(crate) use storage::{
     Clone, Create, Destroy, Flatten, Rename, Snapshot, SnapshotComment, SnapshotCreate, SnapshotDestroy,
     SnapshotList, SnapshotRestore, SnapshotVerb, StoreOptions,
 };
+
+pub(crate) use transfer::{Receive, Send};
 
 use crate::ui::color::ColorChoice;
 
@@ -87,6 +90,10 @@ pub(crate) enum Verb {
     Clone(Clone),
     /// Take, list, restore and destroy snapshots
     Snapshot(Snapshot),
+    /// Write a container with its snapshots to stdout, for `keiki receive`
+    Send(Send),
+    /// Read what `keiki send` wrote from stdin
+    Receive(Receive),
     /// Destroy containers
     Destroy(Destroy),
     /// Give a container another name

@@ -11,8 +11,10 @@ mod flatten;
 mod info;
 mod ls;
 mod outcome;
+mod receive;
 mod rename;
 mod run;
+mod send;
 mod snapshot;
 mod start;
 mod status;
@@ -42,6 +44,8 @@ pub(crate) fn run(session: &Session, verb: &Verb) -> Result<Exit> {
         Verb::Wait(args) => wait::run(session, args),
         Verb::Clone(args) => clone::run(session, args),
         Verb::Snapshot(args) => snapshot::run(session, &args.verb),
+        Verb::Send(args) => send::run(session, args),
+        Verb::Receive(args) => receive::run(session, args),
         Verb::Destroy(args) => destroy::run(session, args),
         Verb::Rename(args) => rename::run(session, args),
         Verb::Flatten(args) => flatten::run(session, args),

@@ -75,6 +75,11 @@ impl Session {
         self.find_lxcpath(Missing::Leave)
     }
 
+    /// Returns the canonical directory of containers, and makes it when it is missing.
+    pub(crate) fn made_lxcpath(&self) -> Result<PathBuf> {
+        self.find_lxcpath(Missing::Make)
+    }
+
     /// Returns which existing container is meant.
     pub(crate) fn container(&self, name: &str) -> Result<ContainerKey> {
         Ok(ContainerKey { name: ContainerName::existing(name)?, lxcpath: self.lxcpath()? })

@@ -48,6 +48,7 @@ mod request;
 mod restore;
 mod settle;
 mod snapshot;
+mod transfer;
 
 use std::fmt;
 use std::future::Future;
@@ -61,6 +62,10 @@ pub use request::{
     Activity, CloneConfig, CloneContainer, CloneMode, ConfigEditor, ContainerKey, ContainerRecord,
     CreateContainer, DestroyScope, Fill, Holder, Identity, Means, Outcome, Payload, RestoreTarget,
     SnapshotContainer, SnapshotRecord,
+};
+
+pub use transfer::{
+    Continuation, Divergence, Encoding, Pending, ReceiveContainer, Received, SendContainer, Sent,
 };
 
 use crate::capability::{Capabilities, Live};

@@ -19,6 +19,8 @@ pub struct TreeSize {
     pub allocated: u64,
     /// Bytes that reading every file would give.
     pub apparent: u64,
+    /// When an entry was changed last, in content or metadata: seconds since 1970, and nanoseconds.
+    pub changed: (i64, u32),
 }
 
 /// Measures the tree below an open directory, without leaving its mount.
@@ -43,6 +45,7 @@ pub fn measure_tree(root: BorrowedFd<'_>, workers: Option<NonZeroUsize>) -> Resu
 impl TreeSize {
     fn count(&mut self, meta: &Meta) {
         self.entries += 1;
+        self.changed = self.changed.max(meta.changed());
         self.allocated += meta.allocated();
         if !meta.kind().is_dir() {
             self.apparent += meta.size();
@@ -72,6 +75,7 @@ impl Visit for Measurer {
         total.entries += worker.entries;
         total.allocated += worker.allocated;
         total.apparent += worker.apparent;
+        total.changed = total.changed.max(worker.changed);
     }
 
     fn directory<'a>(&self, handle: &'a OwnedFd) -> BorrowedFd<'a> {

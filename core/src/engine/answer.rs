@@ -301,7 +301,7 @@ impl Engine {
         self.wait(self.store_of(&volume)?.detach(context, &volume))
     }
 
-    fn head_volume(&self, key: &ContainerKey) -> Result<Volume> {
+    pub(super) fn head_volume(&self, key: &ContainerKey) -> Result<Volume> {
         let rows = self.catalogue.volumes_of(key)?;
         if let Some(row) = rows.into_iter().find(|row| row.role == NodeRole::Head) {
             return Ok(row.volume);

@@ -56,7 +56,7 @@ impl Engine {
         Ok(Outcome { name: key.name.to_string(), volume: made.volume, means: None, cost: Cost::Constant })
     }
 
-    fn config_of_new(&self, template: &[u8], made: &Made) -> Result<Vec<u8>> {
+    pub(super) fn config_of_new(&self, template: &[u8], made: &Made) -> Result<Vec<u8>> {
         self.editor.for_clone(
             template,
             &CloneConfig {

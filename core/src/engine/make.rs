@@ -197,7 +197,8 @@ impl Engine {
 
     /// Removes everything that the intent may have made before its commit point.
     fn roll_back(&self, context: &Context, make: &Make) -> Result<()> {
-        for made in &make.made {
+        // Last made first: an object may live within one that was made before it.
+        for made in make.made.iter().rev() {
             if home::read_mark(&made.home)? == Some(made.volume.id) {
                 // Published, and then the directory could not be synced: nobody was told, so it comes back.
                 home::move_to_free(&made.home, &made.staging)?;

@@ -52,7 +52,12 @@ impl Engine {
         Ok(())
     }
 
-    fn rename_locked(&self, context: &Context, key: &ContainerKey, new: &ContainerKey) -> Result<()> {
+    pub(super) fn rename_locked(
+        &self,
+        context: &Context,
+        key: &ContainerKey,
+        new: &ContainerKey,
+    ) -> Result<()> {
         self.require_idle(key, "rename")?;
         relations::refuse_counted(key, "rename")?;
         self.require_free(context, new)?;

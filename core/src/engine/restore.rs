@@ -60,7 +60,7 @@ impl Engine {
         }
     }
 
-    fn restore_in_place(
+    pub(super) fn restore_in_place(
         &self,
         context: &Context,
         key: &ContainerKey,

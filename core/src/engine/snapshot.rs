@@ -4,6 +4,8 @@
 //! and both the snapshot and the container's new head are made upon it; the commit point is the snapshot's home, and the
 //! configuration that names the new head follows it.
 
+use std::path::Path;
+
 use keiki_sys::clock::{self, LocalTime};
 
 use super::ancestry::Ancestry;
@@ -32,12 +34,19 @@ impl Engine {
         let shown = || format!("cannot take a snapshot of `{}`", key.name);
         self.know(context, std::slice::from_ref(key)).map_err(|error| error.while_doing(shown()))?;
         let held = self.locks.take(context, &[(key, Hold::Exclusive)], "snapshot")?;
-        let outcome = self.snapshot_locked(context, request).map_err(|error| error.while_doing(shown()));
+        let outcome =
+            self.snapshot_locked(context, request, None).map_err(|error| error.while_doing(shown()));
         drop(held);
         outcome
     }
 
-    fn snapshot_locked(&self, context: &Context, request: &SnapshotContainer) -> Result<Outcome> {
+    /// Takes a snapshot of a container whose lock is held; `past` makes it one that was taken elsewhere.
+    pub(super) fn snapshot_locked(
+        &self,
+        context: &Context,
+        request: &SnapshotContainer,
+        past: Option<&Past<'_>>,
+    ) -> Result<Outcome> {
         let key = &request.key;
         let ancestry = self.ancestry(key, Neighbourhood::Upwards)?;
         let head = ancestry.find(key, None)?;
@@ -46,21 +55,23 @@ impl Engine {
         self.require_quiet(key, "take a snapshot of", capabilities.live)?;
         let name = self.snapshot_name(request, &ancestry)?;
         let config = self.read_config(key)?;
-        let make = match capabilities.snapshot_style {
+        let mut make = match capabilities.snapshot_style {
             SnapshotStyle::Beside => self.plan_beside(key, &name, &ancestry, &head, &capabilities)?,
             SnapshotStyle::Freeze => {
                 self.plan_freeze(key, &name, &ancestry, &head, &capabilities, &config)?
             }
         };
+        if let Some(past) = past {
+            make.made[0].created = past.created.unwrap_or(make.made[0].created);
+        }
         let made = make.made[0].clone();
         self.make(context, make, &[], |make| {
             context.step("snapshot.volume")?;
             self.take(context, store.as_ref(), &head.volume, make)?;
             context.step("snapshot.config")?;
-            let text = self.editor.with_rootfs(&config, &made.volume.source.to_string())?;
-            home::write_new(&made.staging, "config", &text)?;
-            home::write_new(&made.staging, "ts", render_time(made.created).as_bytes())?;
-            request.comment.as_deref().map_or(Ok(()), |text| write_comment(&made, text))
+            let config = past.map_or(config.as_slice(), |past| past.config);
+            self.describe_snapshot(&made, config, request.comment.as_deref())?;
+            past.map_or(Ok(()), |past| past.note(&made.staging))
         })?;
         let means = if capabilities.snapshot_cost == Cost::Constant { Means::Snapshot } else { Means::Copy };
         Ok(Outcome {
@@ -69,6 +80,14 @@ impl Engine {
             means: Some(means),
             cost: capabilities.snapshot_cost,
         })
+    }
+
+    /// Writes the files of a snapshot's home.
+    pub(super) fn describe_snapshot(&self, made: &Made, config: &[u8], comment: Option<&str>) -> Result<()> {
+        let text = self.editor.with_rootfs(config, &made.volume.source.to_string())?;
+        home::write_new(&made.staging, "config", &text)?;
+        home::write_new(&made.staging, "ts", render_time(made.created).as_bytes())?;
+        comment.map_or(Ok(()), |text| write_comment(made, text))
     }
 
     /// Returns the name that was asked for, or LXC's choice: the lowest free number.
@@ -97,7 +116,7 @@ impl Engine {
         Err(Error::new(ErrorKind::LimitExceeded, "there is no free snapshot name"))
     }
 
-    fn plan_beside(
+    pub(super) fn plan_beside(
         &self,
         key: &ContainerKey,
         name: &SnapshotName,
@@ -171,6 +190,34 @@ impl Engine {
         home::replace_file(&key.snapshot_home(snapshot).join("comment"), comment.as_bytes())
     }
 }
+
+/// What a snapshot that was taken elsewhere brings with it.
+#[derive(Debug)]
+pub(super) struct Past<'a> {
+    /// When it was taken.
+    pub(super) created: Option<u64>,
+    /// The container's configuration then.
+    pub(super) config: &'a [u8],
+    /// Who it is, wherever it is.
+    pub(super) identity: VolumeId,
+}
+
+impl Past<'_> {
+    /// Writes into a snapshot's home who it is elsewhere.
+    pub(super) fn note(&self, home: &Path) -> Result<()> {
+        home::write_new(home, IDENTITY_FILE, format!("{}\n", self.identity).as_bytes())
+    }
+}
+
+/// Returns who a snapshot is, wherever it is: what it was where it was taken.
+pub(super) fn identity(key: &ContainerKey, name: &SnapshotName, own: VolumeId) -> Result<VolumeId> {
+    let noted = home::read_file(&key.snapshot_home(name).join(IDENTITY_FILE))?;
+    let noted = noted.and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse().ok());
+    Ok(noted.unwrap_or(own))
+}
+
+/// The file in the home of a snapshot that was received.
+const IDENTITY_FILE: &str = "keiki.identity";
 
 /// Chooses the place of a new head beside the present one, in the container's home.
 pub(super) fn successor(

@@ -1,0 +1,214 @@
+//! Sections in a store's own form: each becomes a snapshot, and the head is made from the last one.
+//!
+//! The present state of the sender is a snapshot here as well, under a name of ours, until the head is made from it.
+
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::thread;
+
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::incoming::Incoming;
+use super::manifest::{Manifest, Section};
+use super::send::native;
+use super::token::Place;
+use super::wire::{FrameReader, SectionReader, explain};
+use super::{damaged, to_hex};
+use crate::context::Context;
+use crate::engine::catalogue::Neighbourhood;
+use crate::engine::intent::{Made, Make};
+use crate::engine::locks::Hold;
+use crate::engine::make::Plan;
+use crate::engine::request::ContainerKey;
+use crate::engine::snapshot::Past;
+use crate::engine::{Engine, home};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::lineage::Edge;
+use crate::name::SnapshotName;
+use crate::store::{BackingStore, ReceivedHead};
+use crate::volume::Volume;
+
+/// Returns the name of the snapshot that a section becomes.
+fn name_of(section: &Section) -> Result<SnapshotName> {
+    match &section.snapshot {
+        Some(name) => Ok(name.clone()),
+        None => SnapshotName::parse(&format!("keiki-receive-{}", section.identity.short())),
+    }
+}
+
+impl Engine {
+    /// Receives one section into a container that grows.
+    pub(super) fn grow_by_native(
+        &self,
+        context: &Context,
+        incoming: &Incoming,
+        section: &Section,
+        store: &dyn BackingStore,
+        frames: &mut FrameReader,
+    ) -> Result<()> {
+        let (key, progress) = (incoming.key(), &incoming.progress);
+        let manifest = &progress.manifest;
+        if native(store)?.received_head() == ReceivedHead::Apart {
+            self.make_head(context, incoming, store)?;
+        }
+        if self.catalogue.container(&key)?.is_none() {
+            self.receive_first(context, incoming, section, store, frames)?;
+        } else {
+            let held = self.locks.take(context, &[(&key, Hold::Exclusive)], "receive")?;
+            let before = progress.done.checked_sub(1).map(|index| name_of(&manifest.sections[index]));
+            self.receive_native(context, manifest, &key, section, before.transpose()?.as_ref(), frames)?;
+            drop(held);
+        }
+        let is_last = progress.done + 1 == manifest.sections.len();
+        if is_last {
+            let held = self.locks.take(context, &[(&key, Hold::Exclusive)], "receive")?;
+            self.settle_native(context, &key, &name_of(section)?)?;
+            drop(held);
+            self.drop_native_head(context, &key, manifest)?;
+        }
+        Ok(())
+    }
+
+    /// Receives one section as a snapshot of a container that is here and locked.
+    pub(super) fn receive_native(
+        &self,
+        context: &Context,
+        manifest: &Manifest,
+        key: &ContainerKey,
+        section: &Section,
+        before: Option<&SnapshotName>,
+        frames: &mut FrameReader,
+    ) -> Result<SnapshotName> {
+        let name = name_of(section)?;
+        let ancestry = self.ancestry(key, Neighbourhood::Upwards)?;
+        let head = ancestry.find(key, None)?;
+        let base = before.map(|name| ancestry.find(key, Some(name))).transpose()?;
+        let store = self.store_of(&head.volume)?.clone();
+        let capabilities = self.capabilities(store.as_ref(), &key.lxcpath, Some(&head.volume))?;
+        let mut make = self.plan_beside(key, &name, &ancestry, &head, &capabilities)?;
+        "receive".clone_into(&mut make.verb);
+        make.made[0].created = section.created.unwrap_or(make.made[0].created);
+        let made = make.made[0].clone();
+        self.make(context, make, &[], |_| {
+            let base = base.as_ref().map(|row| &row.volume);
+            self.take_native(context, store.as_ref(), (&head.volume, &made.staged_volume()), base, frames)?;
+            self.describe_received(manifest, section, &made)
+        })?;
+        Ok(name)
+    }
+
+    /// Receives the first section of a store whose heads follow their snapshots: both are made together.
+    fn receive_first(
+        &self,
+        context: &Context,
+        incoming: &Incoming,
+        section: &Section,
+        store: &dyn BackingStore,
+        frames: &mut FrameReader,
+    ) -> Result<()> {
+        let (key, manifest) = (incoming.key(), &incoming.progress.manifest);
+        let name = name_of(section)?;
+        let capabilities = self.capabilities(store, &key.lxcpath, None)?;
+        let options = &incoming.progress.options;
+        let plan = Plan { store, container: &key, snapshot: None, options, origin: None };
+        let head = plan.decide(|_| Vec::new(), &[])?;
+        let plan = Plan { snapshot: Some(&name), origin: Some(&head.volume), ..plan };
+        let mut snapshot = plan.decide(|id| vec![Edge::of_clone(id, head.volume.id, &capabilities)], &[])?;
+        snapshot.created = section.created.unwrap_or(snapshot.created);
+        let config = self.config_here(manifest, manifest.config.as_bytes(), &key)?;
+        let config = self.config_of_new(&config, &head)?;
+        let make =
+            Make { verb: "receive".to_owned(), made: vec![head.clone(), snapshot.clone()], freeze: None };
+        self.make(context, make, std::slice::from_ref(&key), |_| {
+            let volumes = (&head.staged_volume(), &snapshot.staged_volume());
+            self.take_native(context, store, volumes, None, frames)?;
+            home::write_new(&head.staging, "config", &config)?;
+            self.describe_received(manifest, section, &snapshot)
+        })
+    }
+
+    fn describe_received(&self, manifest: &Manifest, section: &Section, made: &Made) -> Result<()> {
+        let config = self.config_here(manifest, section.config.as_bytes(), &made.container)?;
+        self.describe_snapshot(made, &config, section.comment.as_deref())?;
+        Past { created: section.created, config: &config, identity: section.identity }.note(&made.staging)
+    }
+
+    /// Lets the store read a section, and proves what it read.
+    fn take_native(
+        &self,
+        context: &Context,
+        store: &dyn BackingStore,
+        (head, snapshot): (&Volume, &Volume),
+        base: Option<&Volume>,
+        frames: &mut FrameReader,
+    ) -> Result<()> {
+        context.step("receive.volume")?;
+        let group = native(store)?;
+        let (input, end) = pipe_with(PipeFlags::CLOEXEC).or_err(|| "cannot make a pipe".to_owned())?;
+        thread::scope(|scope| {
+            let pump = scope.spawn(move || pump(frames.section(), end));
+            let received = self.wait(group.receive(context, head, snapshot, base, input));
+            let pumped = pump.join().map_err(|_| Error::new(ErrorKind::Internal, "a thread broke off"))?;
+            match (received, pumped) {
+                // The store only learns that its pipe ended: what ended it weighs more.
+                (_, Err(error)) => Err(explain(error, "cannot read the stream")),
+                (Err(error), Ok(_)) => Err(error),
+                (Ok(()), Ok(false)) => Err(damaged("a state is not what was sent")),
+                (Ok(()), Ok(true)) => Ok(()),
+            }
+        })
+    }
+
+    /// Makes the head what the last snapshot is, where receiving did not.
+    pub(super) fn settle_native(
+        &self,
+        context: &Context,
+        key: &ContainerKey,
+        last: &SnapshotName,
+    ) -> Result<()> {
+        let head = self.head_volume(key)?;
+        let store = self.store_of(&head)?.clone();
+        match native(store.as_ref())?.received_head() {
+            ReceivedHead::Follows => Ok(()),
+            ReceivedHead::Apart => self.restore_in_place(context, key, last).map(drop),
+        }
+    }
+
+    /// Removes the snapshot that stood for the sender's present state.
+    pub(super) fn drop_native_head(
+        &self,
+        context: &Context,
+        key: &ContainerKey,
+        manifest: &Manifest,
+    ) -> Result<()> {
+        match manifest.sections.last().filter(|section| section.snapshot.is_none()) {
+            Some(section) => self.destroy_snapshot(context, key, &name_of(section)?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Carries a section into a pipe, and returns whether it is what was sent. A store that ends reading early is no error here.
+fn pump(mut section: SectionReader<'_>, end: OwnedFd) -> io::Result<bool> {
+    let mut end = std::fs::File::from(end);
+    let mut digest = blake3::Hasher::new();
+    let mut buffer = vec![0; 128 << 10];
+    let mut bytes = 0;
+    let mut is_read = true;
+    loop {
+        let read = section.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        digest.update(&buffer[..read]);
+        bytes += read as u64;
+        if is_read {
+            match end.write_all(&buffer[..read]) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => is_read = false,
+                other => other?,
+            }
+        }
+    }
+    let sent: Option<Place> = section.finish().ok().and_then(|place| serde_json::from_slice(&place).ok());
+    Ok(sent == Some(Place { records: bytes, chain: to_hex(digest.finalize().as_bytes()) }))
+}

@@ -73,6 +73,13 @@ impl Ui {
         }
     }
 
+    /// Confirms in a line what was done by a verb whose data fills stdout, unless the user wants quiet.
+    pub(crate) fn done_aside(&self, line: &str) {
+        if self.verbosity == Verbosity::Normal {
+            complain(&format!("{line}\n"));
+        }
+    }
+
     /// Prints a usage error, or the help that was asked for, and returns the exit code that goes with it.
     ///
     /// # Errors

@@ -19,7 +19,8 @@ pub struct TreeSize {
     pub allocated: u64,
     /// Bytes that reading every file would give.
     pub apparent: u64,
-    /// When an entry was changed last, in content or metadata: seconds since 1970, and nanoseconds.
+    /// When an entry below the root was changed last, in content or metadata: seconds since 1970, and nanoseconds. The root
+    /// itself does not count: renaming or marking a tree changes it.
     pub changed: (i64, u32),
 }
 
@@ -36,6 +37,7 @@ pub fn measure_tree(root: BorrowedFd<'_>, workers: Option<NonZeroUsize>) -> Resu
     let meta = Meta::of(&root).map_err(at_root("statx"))?;
     let mut total = TreeSize::default();
     total.count(&meta);
+    total.changed = TreeSize::default().changed;
     let measurer = Measurer { mount: meta.mount(), linked: Mutex::default(), total: Mutex::new(total) };
     let how = WalkOptions { workers, exclude: &[] };
     walk(&measurer, root, (), how, |_| Ok(()))?;

@@ -21,7 +21,7 @@ pub(crate) fn run(session: &Session, args: &args::Send) -> Result<Exit> {
     let request = request(session, args)?;
     let out = stdout.as_fd().try_clone_to_owned().or_err(|| "cannot use stdout".to_owned())?;
     let sent = session.runtime()?.engine().send(&session.context()?, &request, out)?;
-    session.ui().done(&format!("sent {}", described(&sent)))?;
+    session.ui().done_aside(&format!("sent {}", described(&sent)));
     Ok(Exit::DONE)
 }
 

@@ -185,7 +185,8 @@ impl Engine {
                 Position::default(),
                 &mut |_| Ok(()),
             )?;
-            proven(reader, report.position)
+            proven(reader, report.position)?;
+            self.stamp_coming(context, key, built)
         })
         .map(drop)
     }

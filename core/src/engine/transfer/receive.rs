@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use keiki_tree::{Position, UnpackOptions, UnpackReport, measure_tree, unpack_tree};
+use rustix::fs::{Mode, OFlags, openat, syncfs};
 use serde::{Deserialize, Serialize};
 
 use super::incoming::{Incoming, Progress};
@@ -29,6 +30,8 @@ const CHECKPOINT: u64 = 64 << 20;
 
 /// The file that says what the last stream made of a container.
 const STAMP: &str = "keiki.received";
+/// The same about a head that is taking the place of the present one.
+const COMING: &str = "keiki.receiving";
 
 /// What the last stream made of a head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -281,6 +284,10 @@ impl Engine {
         save: &mut dyn FnMut(Position) -> Result<()>,
     ) -> Result<UnpackReport> {
         self.mounted(context, volume, mode, |root| {
+            // A mount's own descriptor only names it; waiting for the disk needs one that is open.
+            let open =
+                openat(root, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                    .or_err(|| "cannot open the root filesystem".to_owned())?;
             let (mut latest, mut saved_at) = (from, 0);
             let mut reached = |position: Position, done: keiki_tree::Progress| {
                 latest = position;
@@ -289,12 +296,12 @@ impl Engine {
                     return Ok(());
                 }
                 saved_at = done.bytes;
-                rustix::fs::syncfs(root)?;
+                syncfs(&open)?;
                 save(position).map_err(std::io::Error::other)
             };
             let options = UnpackOptions { from, reached: Some(&mut reached) };
             let unpacked = unpack_tree(root, section, options).map_err(explained);
-            rustix::fs::syncfs(root).or_err(|| "cannot sync what was received".to_owned())?;
+            syncfs(&open).or_err(|| "cannot sync what was received".to_owned())?;
             // Also after an error: this is where it goes on. At a proven end, the next state follows.
             if latest != from {
                 save(latest)?;
@@ -374,27 +381,38 @@ impl Engine {
 
     /// Writes down what the stream made of the head, so that the next one sees what was changed here.
     pub(super) fn stamp(&self, context: &Context, key: &ContainerKey) -> Result<()> {
-        let stamp = self.stamp_of(context, key)?;
-        let text = serde_json::to_vec(&stamp).map_err(|e| {
-            Error::new(ErrorKind::Internal, "cannot write down what was received").with_source(e)
-        })?;
-        home::replace_file(&key.home().join(STAMP), &text)
+        let stamp = self.stamp_of(context, &self.head_volume(key)?)?;
+        write_stamp(key, STAMP, &stamp)?;
+        home::remove_file(&key.home().join(COMING))
+    }
+
+    /// Writes down what a head will be that is about to take the place of the present one: its receiver may die in between.
+    pub(super) fn stamp_coming(&self, context: &Context, key: &ContainerKey, built: &Volume) -> Result<()> {
+        write_stamp(key, COMING, &self.stamp_of(context, built)?)
     }
 
     /// Returns whether the head is what the last stream made it.
     pub(super) fn is_as_received(&self, context: &Context, key: &ContainerKey) -> Result<bool> {
-        let noted = home::read_file(&key.home().join(STAMP))?;
-        let noted: Option<Stamp> = noted.and_then(|text| serde_json::from_slice(&text).ok());
-        Ok(noted.is_some() && noted == Some(self.stamp_of(context, key)?))
+        let mut noted: Vec<Stamp> = Vec::new();
+        for name in [STAMP, COMING] {
+            let text = home::read_file(&key.home().join(name))?;
+            noted.extend(text.and_then(|text| serde_json::from_slice(&text).ok()));
+        }
+        Ok(!noted.is_empty() && noted.contains(&self.stamp_of(context, &self.head_volume(key)?)?))
     }
 
-    fn stamp_of(&self, context: &Context, key: &ContainerKey) -> Result<Stamp> {
-        let head = self.head_volume(key)?;
-        let size = self.mounted(context, &head, AttachMode::ReadOnly, |root| {
+    fn stamp_of(&self, context: &Context, head: &Volume) -> Result<Stamp> {
+        let size = self.mounted(context, head, AttachMode::ReadOnly, |root| {
             measure_tree(root, None).map_err(explained)
         })?;
         Ok(Stamp { head: head.id, entries: size.entries, changed: size.changed })
     }
+}
+
+fn write_stamp(key: &ContainerKey, name: &str, stamp: &Stamp) -> Result<()> {
+    let text = serde_json::to_vec(stamp)
+        .map_err(|e| Error::new(ErrorKind::Internal, "cannot write down what was received").with_source(e))?;
+    home::replace_file(&key.home().join(name), &text)
 }
 
 /// Compares where a section came with where its sender was.

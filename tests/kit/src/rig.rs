@@ -25,6 +25,7 @@ pub mod namespace;
 mod path;
 mod reference;
 mod stores;
+mod zfs;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ pub use ground::{Ground, Readable, hold_read_only};
 pub use image::FileSystem;
 pub use path::PathRig;
 pub use stores::in_tree;
+pub use zfs::ZfsRig;
 
 use crate::verdict::Verdict;
 

@@ -6,9 +6,15 @@
 //! What it does not do: no policy, no paths beyond a single name below an open directory.
 #![expect(unsafe_code, reason = "ioctl(2) has no safe wrapper for these requests")]
 
+mod quota;
+
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+
+pub use quota::{
+    Accounting, QuotaGroup, accounting, enable_quotas, limit_subvolume, quota_group, quota_groups,
+};
 
 /// The inode number of every subvolume's root directory.
 pub const SUBVOLUME_INODE: u64 = 256;
@@ -92,6 +98,8 @@ pub struct Subvolume {
     pub uuid: [u8; 16],
     /// The identity of the subvolume that it is a snapshot of; zeros for none.
     pub parent_uuid: [u8; 16],
+    /// The identity that it had where it was sent from; zeros for none.
+    pub received_uuid: [u8; 16],
     /// Whether it refuses writes.
     pub read_only: bool,
 }
@@ -187,6 +195,7 @@ pub fn subvolume_info(fd: BorrowedFd<'_>) -> io::Result<Subvolume> {
         tree_id: args.tree_id,
         uuid: args.uuid,
         parent_uuid: args.parent_uuid,
+        received_uuid: args.received_uuid,
         read_only: flags & SUBVOL_RDONLY != 0,
     })
 }

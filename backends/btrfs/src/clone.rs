@@ -10,10 +10,11 @@ use std::thread;
 use keiki_core::context::Context;
 use keiki_core::store::{CloneJob, Presence};
 use keiki_core::volume::Volume;
-use keiki_core::{Error, ErrorKind, Result, ResultExt};
+use keiki_core::{Error, ErrorKind, Result};
 use keiki_sys::btrfs::{self, Writes};
 
 use crate::create::{explain, foreign, opened};
+use crate::nested;
 use crate::subvolume::{self, Place};
 
 /// Snapshots that wait for one commit together; more gains nothing (measured: 64 threads are as fast as 128).
@@ -70,27 +71,31 @@ fn open_source(source: &Volume) -> Result<OwnedFd> {
 
 fn one(context: &Context, source: &OwnedFd, target: &Volume, writes: Writes) -> Result<()> {
     let place = subvolume::require(target)?;
-    match place.presence()? {
-        Presence::Complete(id) if id == target.id => return Ok(()),
+    let made = match place.presence()? {
+        // Only its closing may be left to do.
+        Presence::Complete(id) if id == target.id => opened(&place)?,
         Presence::Absent => take_snapshot(context, source, &place)?,
         // Taken and not marked before a crash; what it holds may be older than the source is now, so it is taken anew.
         Presence::Partial => {
             crate::destroy::remove(&place)?;
-            take_snapshot(context, source, &place)?;
+            take_snapshot(context, source, &place)?
         }
         Presence::Complete(_) | Presence::Foreign => return Err(foreign(&place)),
-    }
-    let made = opened(&place)?;
+    };
     context.step("btrfs.mark")?;
     // Over the source's mark, which the snapshot inherited: at no moment is it without one, or it would pass for foreign.
     subvolume::write_mark(&made, target.id)?;
-    // A snapshot of a snapshot is made from a read-only source but is writable itself; only now it is closed.
-    btrfs::set_writes(made.as_fd(), writes)
-        .or_err(|| format!("cannot close `{}` for writing", place.path.display()))
+    match writes {
+        Writes::Allowed => Ok(()),
+        Writes::Refused => nested::close(&made, &place.path),
+    }
 }
 
-fn take_snapshot(context: &Context, source: &OwnedFd, place: &Place) -> Result<()> {
+fn take_snapshot(context: &Context, source: &OwnedFd, place: &Place) -> Result<OwnedFd> {
     context.step("btrfs.snapshot")?;
     btrfs::snapshot_subvolume(source.as_fd(), place.parent.as_fd(), &place.name)
-        .map_err(|error| explain(error, place, "make"))
+        .map_err(|error| explain(error, place, "make"))?;
+    let made = opened(place)?;
+    nested::copy(context, source, &made, &place.path)?;
+    Ok(made)
 }

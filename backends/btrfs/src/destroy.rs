@@ -1,7 +1,12 @@
 //! Destroys a subvolume and whatever subvolumes a container made inside, deepest first.
+//!
+//! A user without privilege may destroy subvolumes only where the file system is mounted with `user_subvol_rm_allowed`. Elsewhere
+//! the kernel still lets him empty and remove one like a directory, which takes longer and comes to the same.
 
-use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::{CStr, OsStr};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use keiki_core::context::Context;
 use keiki_core::store::{Destroyed, Presence};
@@ -9,13 +14,13 @@ use keiki_core::volume::Volume;
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
 use keiki_sys::btrfs::{self, Writes};
 use keiki_sys::mount::table;
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use keiki_tree::{RemoveOptions, remove_tree};
+use rustix::fs::{AtFlags, Dir, unlinkat};
+use rustix::io::Errno;
 
 use crate::create::{explain, foreign, opened};
+use crate::nested;
 use crate::subvolume::{self, Place};
-
-/// The deepest nesting that is followed; beyond it somebody is playing with us.
-const DEPTH_MAX: usize = 64;
 
 /// Removes `volume`; see `BackingStore::destroy`.
 pub(crate) fn destroy(context: &Context, volume: &Volume) -> Result<Destroyed> {
@@ -50,38 +55,38 @@ fn refuse_mounts(place: &Place) -> Result<()> {
 /// Removes the subvolume at `place` with everything nested in it.
 pub(crate) fn remove(place: &Place) -> Result<()> {
     let root = opened(place)?;
-    drop_nested(&root, place, 0)?;
-    drop(root);
-    btrfs::destroy_subvolume(place.parent.as_fd(), &place.name)
-        .map_err(|error| explain(error, place, "destroy"))
-}
-
-/// Destroys every subvolume below the subvolume `root`. The recursion is bounded by `DEPTH_MAX`.
-fn drop_nested(root: &OwnedFd, place: &Place, depth: usize) -> Result<()> {
     let shown = || format!("cannot destroy the subvolumes inside `{}`", place.path.display());
-    if depth > DEPTH_MAX {
-        return Err(Error::new(ErrorKind::LimitExceeded, shown())
-            .with_context("nesting", format!("deeper than {DEPTH_MAX}"))
-            .with_hint(format!("look at `btrfs subvolume list -o {}`", place.path.display())));
-    }
-    let nested = btrfs::nested_subvolumes(root.as_fd()).or_err(shown)?;
-    if !nested.is_empty() {
-        // A nested one can only be unlinked from a parent that takes writes: a snapshot does not.
-        btrfs::set_writes(root.as_fd(), Writes::Allowed).or_err(shown)?;
-    }
-    for child in nested {
-        let directory = open_beneath(root, &child.directory).or_err(shown)?;
-        let inner = open_beneath(&directory, &child.name).or_err(shown)?;
-        drop_nested(&inner, place, depth + 1)?;
-        drop(inner);
-        btrfs::destroy_subvolume(directory.as_fd(), &child.name).or_err(shown)?;
-    }
-    Ok(())
+    nested::visit(&root, &place.path, &mut |parent, child| {
+        // It can only be unlinked from a parent that takes writes: a snapshot does not.
+        btrfs::set_writes(parent.as_fd(), Writes::Allowed).or_err(shown)?;
+        drop_one(child.directory.as_fd(), &child.at.name, &child.root).or_err(shown)
+    })?;
+    drop_one(place.parent.as_fd(), &place.name, &root).map_err(|error| explain(error, place, "destroy"))
 }
 
-/// Opens a directory that the kernel named, without following anything that a container may have put in the way.
-fn open_beneath(root: &OwnedFd, path: &CStr) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let path = if path.is_empty() { c"." } else { path };
-    openat2(root, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+/// Destroys one subvolume that has none inside, as far as we are let.
+fn drop_one(parent: BorrowedFd<'_>, name: &CStr, root: &OwnedFd) -> io::Result<()> {
+    let Err(refused) = btrfs::destroy_subvolume(parent, name) else { return Ok(()) };
+    if !matches!(Errno::from_io_error(&refused), Some(Errno::PERM | Errno::ACCESS | Errno::ROFS)) {
+        return Err(refused);
+    }
+    // The owner of a snapshot may open it for writing, which is asked of him before he may destroy it.
+    btrfs::set_writes(root.as_fd(), Writes::Allowed)?;
+    match btrfs::destroy_subvolume(parent, name) {
+        Err(again) if Errno::from_io_error(&again) == Some(Errno::PERM) => {
+            empty_and_remove(parent, name, root)
+        }
+        other => other,
+    }
+}
+
+fn empty_and_remove(parent: BorrowedFd<'_>, name: &CStr, root: &OwnedFd) -> io::Result<()> {
+    for entry in Dir::read_from(root)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            let inside = OsStr::from_bytes(entry.file_name().to_bytes());
+            remove_tree(root.as_fd(), inside, &RemoveOptions::default())?;
+        }
+    }
+    Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?)
 }

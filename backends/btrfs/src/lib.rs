@@ -7,11 +7,14 @@
 //! - Clones and snapshots take constant time and are independent: parents may be written and destroyed.
 //! - The mark names the subvolume's own uuid as well, because a snapshot inherits the attributes of its source: a snapshot
 //!   that was made but not yet marked must not pass for a finished volume of another id.
-//! - Subvolumes that a container makes inside are found by ioctl and destroyed with it, deepest first. As everywhere on
-//!   btrfs, a snapshot does not contain them: it has empty directories in their place.
+//! - Subvolumes that a container makes inside are found by ioctl. They are destroyed with it, deepest first, and snapshotted with
+//!   it, each into its place: nothing is missing from a clone or a restored snapshot. Each is of one moment of its own.
 //! - A batch of clones shares commits: they are made from several threads, each into its own directory.
 //!
-//! What it does not do: it runs no tool, and it sets no quota unless asked.
+//! - In a user namespace everything works but quotas, which are the host's.
+//!
+//! What it does not do: it runs no tool, it sets no quota unless asked, and it never switches the quotas of a file system on. The
+//! kernel (from 6.10) removes the quota group of a subvolume with it.
 #![forbid(unsafe_code)]
 
 mod clone;
@@ -19,8 +22,11 @@ mod create;
 mod destroy;
 mod exchange;
 mod list;
+mod nested;
+mod quota;
 mod spec;
 mod store;
 mod subvolume;
+mod usage;
 
 pub use store::BtrfsStore;

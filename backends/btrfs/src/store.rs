@@ -14,12 +14,13 @@ use keiki_core::store::{
     Accounting, BackingStore, CloneJob, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence,
     Promote, Quota, Rename, Resize, Snapshots, Transfer, Usage,
 };
+use keiki_core::units::Bytes;
 use keiki_core::volume::{Placement, StoreKind, Volume, VolumeId, VolumeSource};
 use keiki_core::{Result, ResultExt};
 use keiki_sys::btrfs;
 use rustix::fs::{Mode, OFlags, open};
 
-use crate::{clone, create, destroy, exchange, list, spec, subvolume};
+use crate::{clone, create, destroy, exchange, list, quota, spec, subvolume, usage};
 
 /// Root filesystems as btrfs subvolumes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,7 +43,7 @@ impl BackingStore for BtrfsStore {
             snapshot_clones_by: None,
             parent_write: ParentWrite::Free,
             parent_delete: ParentDelete::Independent,
-            // The snapshot itself is atomic even while the container runs.
+            // Each subvolume's snapshot is atomic even while the container runs.
             live: Live::Consistent,
             max_depth: None,
             id_mapping: IdMapping::Mount,
@@ -117,12 +118,12 @@ impl BackingStore for BtrfsStore {
 
     async fn usage(&self, context: &Context, volumes: &[Volume]) -> Result<Vec<Usage>> {
         let volumes = volumes.to_vec();
-        context.run(move |_| list::usage(&volumes)).await
+        context.run(move |_| usage::usage(&volumes)).await
     }
 
     async fn sync_barrier(&self, context: &Context, volumes: &[Volume]) -> Result<()> {
         let volumes = volumes.to_vec();
-        context.run(move |_| list::sync(&volumes)).await
+        context.run(move |_| usage::sync(&volumes)).await
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
@@ -146,7 +147,7 @@ impl BackingStore for BtrfsStore {
     }
 
     fn quota(&self) -> Option<&dyn Quota> {
-        None
+        Some(self)
     }
 
     fn lineage_ops(&self) -> Option<&dyn LineageOps> {
@@ -182,6 +183,19 @@ impl Clones for BtrfsStore {
             Ok(results) => results,
             Err(error) => vec![Err(error)],
         }
+    }
+}
+
+#[async_trait]
+impl Quota for BtrfsStore {
+    async fn set_quota(&self, context: &Context, volume: &Volume, limit: Option<Bytes>) -> Result<()> {
+        let volume = volume.clone();
+        context.run(move |context| quota::set(context, &volume, limit)).await
+    }
+
+    async fn limit_of(&self, context: &Context, volume: &Volume) -> Result<Option<Bytes>> {
+        let volume = volume.clone();
+        context.run(move |_| quota::limit_of(&volume)).await
     }
 }
 

@@ -62,6 +62,11 @@ fn c_name(name: &OsStr) -> Result<CString> {
 }
 
 impl Place {
+    /// Returns the path of the directory that holds it.
+    pub(crate) fn parent_path(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+
     /// Opens the subvolume; `None` when nothing is there.
     pub(crate) fn open(&self) -> Result<Option<OwnedFd>> {
         match openat(&self.parent, &self.name, DIRECTORY, Mode::empty()) {
@@ -85,7 +90,8 @@ impl Place {
     }
 }
 
-fn presence_of(fd: &OwnedFd) -> Result<Presence> {
+/// Tells what an open directory is.
+pub(crate) fn presence_of(fd: &OwnedFd) -> Result<Presence> {
     if !is_subvolume(fd)? {
         return Ok(Presence::Foreign);
     }

@@ -5,69 +5,20 @@
     reason = "a test says what it expects and why it was skipped"
 )]
 
-use std::path::{Path, PathBuf};
+mod ground;
+mod nested;
+mod quotas;
+mod user_namespace;
+
 use std::process::Command;
 
 use keiki_btrfs::BtrfsStore;
 use keiki_core::ErrorKind;
 use keiki_core::context::Context;
-use keiki_core::name::ContainerName;
 use keiki_core::store::{BackingStore, CloneJob, Destroyed, Pool, Presence};
-use keiki_core::volume::{Placement, Properties, Volume, VolumeId, VolumeRole};
+use keiki_core::volume::Properties;
 
-struct Ground {
-    directory: tempfile::TempDir,
-}
-
-impl Ground {
-    fn make() -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let (image, mount) = (directory.path().join("image"), directory.path().join("mount"));
-        std::fs::create_dir(&mount).unwrap();
-        let script = format!(
-            "truncate -s 512M {0} && mkfs.btrfs -q {0} && mount -o loop {0} {1}",
-            image.display(),
-            mount.display()
-        );
-        let made = Command::new("/bin/sh").arg("-c").arg(script).status().unwrap().success();
-        if !made {
-            println!("skipped: needs mkfs.btrfs and loop devices");
-            return None;
-        }
-        Some(Self { directory })
-    }
-
-    fn pool(&self) -> PathBuf {
-        self.directory.path().join("mount")
-    }
-
-    fn volume(&self, name: &str) -> Volume {
-        let home = self.pool().join(name);
-        std::fs::create_dir_all(&home).unwrap();
-        let placement = Placement {
-            id: VolumeId::generate(),
-            container: ContainerName::parse(name).unwrap(),
-            role: VolumeRole::Head,
-            home,
-            options: Properties::new(),
-        };
-        Volume::new(placement.id, BtrfsStore.place(&placement, None).unwrap())
-    }
-}
-
-impl Drop for Ground {
-    fn drop(&mut self) {
-        let _unmounted = Command::new("umount").arg(self.pool()).status();
-    }
-}
-
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
-}
-
-fn root(volume: &Volume) -> &Path {
-    Path::new(volume.source.location())
-}
+use crate::ground::{Ground, root, wait};
 
 #[test]
 fn a_volume_is_made_marked_cloned_and_destroyed_with_what_hangs_below() {

@@ -23,6 +23,7 @@
 //! What it does not do: it imports no pool, makes no pool and no root dataset, and never touches what carries no mark.
 #![forbid(unsafe_code)]
 
+mod accounting;
 mod attach;
 mod busy;
 mod clone;

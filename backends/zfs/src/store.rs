@@ -11,14 +11,14 @@ use keiki_core::capability::{
 use keiki_core::context::Context;
 use keiki_core::mount_plan::{AttachMode, MountPlan};
 use keiki_core::store::{
-    Accounting, BackingStore, CloneJob, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence,
-    Promote, Promoted, Quota, Rename, Resize, Snapshots, Transfer, Usage,
+    Accounting, BackingStore, CloneJob, Clones, Destroyed, Exchange, Found, Freed, LineageOps, Pool,
+    Presence, Promote, Promoted, Quota, Rename, Resize, Snapshots, Transfer, Usage,
 };
 use keiki_core::units::Bytes;
 use keiki_core::volume::{Placement, StoreKind, Volume, VolumeId, VolumeSource};
 use keiki_core::{Error, Result};
 
-use crate::{attach, clone, create, destroy, list, promote, rename, spec, tool};
+use crate::{accounting, attach, clone, create, destroy, list, promote, rename, spec, tool};
 
 /// Where volumes go unless told otherwise; LXC's default.
 const DEFAULT_ROOT: &str = "lxc";
@@ -183,7 +183,7 @@ impl BackingStore for ZfsStore {
     }
 
     fn accounting(&self) -> Option<&dyn Accounting> {
-        None
+        Some(self)
     }
 
     fn transfer(&self) -> Option<&dyn Transfer> {
@@ -229,6 +229,14 @@ impl Rename for ZfsStore {
     async fn rename(&self, context: &Context, volume: &Volume, target: &VolumeSource) -> Result<()> {
         let (volume, target) = (volume.clone(), target.clone());
         context.run(move |context| rename::rename(context, &volume, &target)).await
+    }
+}
+
+#[async_trait]
+impl Accounting for ZfsStore {
+    async fn freed(&self, context: &Context, volumes: &[Volume]) -> Result<Freed> {
+        let volumes = volumes.to_vec();
+        context.run(move |context| accounting::freed(context, &volumes)).await
     }
 }
 

@@ -64,7 +64,11 @@ impl Pool {
     fn make(name: String, on: &Path, file: Option<PathBuf>) -> Result<Self, Missing> {
         let pool = Self { name, file };
         let on = on.to_string_lossy();
-        run("zpool", &["create", "-f", "-O", "mountpoint=none", "-O", "canmount=off", &pool.name, &on])?;
+        // What cases write is all alike; compressed it would take no space.
+        let options = ["-O", "mountpoint=none", "-O", "canmount=off", "-O", "compression=off"];
+        let arguments: Vec<&str> =
+            ["create", "-f"].into_iter().chain(options).chain([pool.name.as_str(), &on]).collect();
+        run("zpool", &arguments)?;
         Ok(pool)
     }
 }

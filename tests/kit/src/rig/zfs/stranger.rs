@@ -22,11 +22,12 @@ pub(super) fn watched(name: &str) -> Result<Box<dyn Stranger>, Missing> {
     Ok(Box::new(Watched { name: name.to_owned(), properties: properties_of(name)?, content }))
 }
 
-/// Returns what identifies it, and every property that somebody set.
+/// Returns what identifies it, and every property that somebody set; the mark, which adopting adds, is the store's to tell.
 fn properties_of(name: &str) -> Result<String, Missing> {
     let identity = zfs(&["get", "-Hp", "-o", "property,value", "guid,createtxg,origin", name])?;
     let set = zfs(&["get", "-Hp", "-s", "local", "-o", "property,value", "all", name])?;
-    Ok(format!("{identity}\n{set}"))
+    let set: Vec<&str> = set.lines().filter(|line| !line.starts_with("keiki:id\t")).collect();
+    Ok(format!("{identity}\n{}", set.join("\n")))
 }
 
 fn content_of(name: &str) -> Result<Description, Missing> {

@@ -64,8 +64,12 @@ fn read(text: &str, accounts: &mut Accounts) -> Result<(), String> {
             "usedbysnapshots" => account.by_snapshots = number()?,
             "origin" => account.origin = value.map(str::to_owned),
             "clones" => {
-                account.clones =
-                    value.into_iter().flat_map(|text| text.split(',')).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+                account.clones = value
+                    .into_iter()
+                    .flat_map(|text| text.split(','))
+                    .filter(|name| !name.is_empty())
+                    .map(str::to_owned)
+                    .collect()
             }
             other => return Err(format!("a property `{other}` that was not asked for")),
         }

@@ -1,15 +1,15 @@
 //! Looks at everything once: rows, intents, homes, and what the stores find.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::capability::Availability;
+use crate::capability::{Availability, Residence};
 use crate::engine::catalogue::{ContainerRow, StoredIntent, VolumeRow};
 use crate::engine::intent::Touched;
 use crate::engine::{Engine, home};
 use crate::error::Result;
 use crate::lineage::{Edge, Lineage};
-use crate::store::{Found, Pool};
+use crate::store::{BackingStore, Found, Pool};
 use crate::volume::{Properties, VolumeId};
 
 /// What was seen.
@@ -67,22 +67,53 @@ impl Engine {
         if !home::exists(lxcpath)? {
             return Ok(Vec::new());
         }
-        let pool = Pool { path: lxcpath.to_owned(), options: Properties::new() };
-        let mut found = Vec::new();
+        let mut found: Vec<Found> = Vec::new();
         for store in self.registry.stores() {
             let kind = store.kind();
-            let is_missing = matches!(self.wait(store.availability(&pool)), Availability::Unavailable { .. });
-            let is_used =
-                || volumes.iter().any(|row| *row.volume.kind() == kind && row.container.lxcpath == lxcpath);
-            if !is_missing || is_used() {
-                let listed = self.wait(store.list(&pool));
-                found.extend(listed.map_err(|error| {
+            let is_here = |row: &&VolumeRow| *row.volume.kind() == kind && row.container.lxcpath == lxcpath;
+            for (pool, use_of) in pools_of(store.as_ref(), lxcpath, volumes.iter().filter(is_here))? {
+                let is_missing =
+                    || matches!(self.wait(store.availability(&pool)), Availability::Unavailable { .. });
+                if use_of == Use::Possible && is_missing() {
+                    continue;
+                }
+                let listed = self.wait(store.list(&pool)).map_err(|error| {
                     error.while_doing(format!("cannot list the volumes of the {kind} store"))
-                })?);
+                })?;
+                let new: Vec<Found> = listed.into_iter().filter(|one| !found.contains(one)).collect();
+                found.extend(new);
             }
         }
         Ok(found)
     }
+}
+
+/// Whether a pool has volumes of the catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Known,
+    /// It is where volumes go without options.
+    Possible,
+}
+
+/// Returns the pools that a store is asked about: its default one, and for stores with a name space of their own those that the
+/// volumes were made in.
+fn pools_of<'a>(
+    store: &dyn BackingStore,
+    lxcpath: &Path,
+    volumes: impl Iterator<Item = &'a VolumeRow>,
+) -> Result<Vec<(Pool, Use)>> {
+    let pool = |options: Properties| Pool { path: lxcpath.to_owned(), options };
+    let default = pool(Properties::new());
+    let is_named = store.capabilities(&default)?.residence == Residence::Named;
+    let options: BTreeSet<&Properties> = volumes.map(|row| &row.volume.properties).collect();
+    if !is_named {
+        let use_of = if options.is_empty() { Use::Possible } else { Use::Known };
+        return Ok(vec![(default, use_of)]);
+    }
+    let known = options.iter().map(|options| (pool((*options).clone()), Use::Known));
+    let may_be = (!options.contains(&default.options)).then(|| (default.clone(), Use::Possible));
+    Ok(known.chain(may_be).collect())
 }
 
 fn directories_aside(lxcpath: &Path) -> Result<Vec<PathBuf>> {

@@ -15,8 +15,8 @@ use clap::{Parser, Subcommand};
 pub(crate) use lifecycle::{Attach, Exec, Run, Start, Stop, Wait};
 pub(crate) use reading::{Check, Df, Info, Ls, Stores, Tree};
 pub(crate) use storage::{
-    Clone, Create, Destroy, Flatten, Rename, Snapshot, SnapshotComment, SnapshotCreate, SnapshotDestroy,
-    SnapshotList, SnapshotRestore, SnapshotVerb, StoreOptions,
+    Clone, Create, Destroy, Flatten, Promote, Quota, Rename, Resize, Snapshot, SnapshotComment,
+    SnapshotCreate, SnapshotDestroy, SnapshotList, SnapshotRestore, SnapshotVerb, StoreOptions,
 };
 
 pub(crate) use transfer::{Receive, Send};
@@ -100,6 +100,12 @@ pub(crate) enum Verb {
     Rename(Rename),
     /// Make a container independent of those that it was cloned from
     Flatten(Flatten),
+    /// Let those that a container was cloned from depend on it instead
+    Promote(Promote),
+    /// Make a container's volume larger or smaller
+    Resize(Resize),
+    /// Limit what a container may hold
+    Quota(Quota),
     /// List containers
     #[command(visible_alias = "list")]
     Ls(Ls),

@@ -11,8 +11,10 @@ mod flatten;
 mod info;
 mod ls;
 mod outcome;
+mod promote;
 mod receive;
 mod rename;
+mod resize;
 mod run;
 mod send;
 mod snapshot;
@@ -49,6 +51,9 @@ pub(crate) fn run(session: &Session, verb: &Verb) -> Result<Exit> {
         Verb::Destroy(args) => destroy::run(session, args),
         Verb::Rename(args) => rename::run(session, args),
         Verb::Flatten(args) => flatten::run(session, args),
+        Verb::Promote(args) => promote::run(session, args),
+        Verb::Resize(args) => resize::resize(session, args),
+        Verb::Quota(args) => resize::quota(session, args),
         Verb::Ls(args) => ls::run(session, args),
         Verb::Info(args) => info::run(session, args),
         Verb::Tree(args) => tree::run(session, args),

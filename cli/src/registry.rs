@@ -9,6 +9,13 @@ use keiki_core::registry::Registry;
 /// What `best` tries, in order. Kinds that this build lacks are passed over.
 const PREFERENCE: [&str; 5] = ["btrfs", "zfs", "lvm", "overlay", "dir"];
 
+/// Returns what `--bdev best` tries in this build, in order.
+pub(crate) fn preference() -> Vec<String> {
+    let registry = of_this_build();
+    let known = |kind: &&&str| registry.get(&keiki_core::volume::StoreKind::new(kind)).is_ok();
+    PREFERENCE.iter().filter(known).map(|kind| (*kind).to_owned()).collect()
+}
+
 /// Returns the stores that this build was made with.
 pub(crate) fn of_this_build() -> Registry {
     let registry = Registry::new();

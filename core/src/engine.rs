@@ -40,6 +40,7 @@ mod kin;
 mod locks;
 mod make;
 mod moves;
+mod promote;
 mod recover;
 mod relations;
 mod rename;
@@ -47,7 +48,9 @@ mod replace;
 mod request;
 mod restore;
 mod settle;
+mod size;
 mod snapshot;
+mod space;
 mod transfer;
 
 use std::fmt;
@@ -63,6 +66,7 @@ pub use request::{
     CreateContainer, DestroyScope, Fill, Holder, Identity, Means, Outcome, Payload, RestoreTarget,
     SnapshotContainer, SnapshotRecord,
 };
+pub use space::{ContainerSpace, Space};
 
 pub use transfer::{
     Continuation, Divergence, Encoding, Pending, ReceiveContainer, Received, SendContainer, Sent,

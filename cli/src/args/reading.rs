@@ -57,13 +57,18 @@ pub(crate) struct Tree {
 /// `keiki df`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Referenced is what a container shows; exclusive is what destroying it would free. `-` means that the store cannot tell. \
-    Fields: name, store, referenced, exclusive (bytes)."
+    after_help = "Referenced is what a container shows; exclusive is what destroying it alone would free; shared is the rest; snapshots is what its \
+    snapshots hold that nobody else does; limit is the most that it may hold. `-` means that the store cannot tell. \
+    Fields: name, store, referenced, exclusive, shared, snapshots, limit (bytes), exactness (exact, approximate). \
+    With --total: containers, freed (bytes), exactness (exact, approximate, at-least), needed_by."
 )]
 pub(crate) struct Df {
     /// Only these containers
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
+    /// Only what destroying all of them, with their snapshots, would free
+    #[arg(long)]
+    pub(crate) total: bool,
     /// Form of the output
     #[arg(short, long, value_enum, default_value_t, value_name = FORMATS, hide_possible_values = true)]
     pub(crate) format: Format,

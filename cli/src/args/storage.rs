@@ -237,6 +237,42 @@ pub(crate) struct Rename {
     pub(crate) new: String,
 }
 
+/// `keiki promote`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Only stores whose clones depend on their origin (zfs). Nothing is copied. `keiki flatten` makes a container independent by a copy on every store."
+)]
+pub(crate) struct Promote {
+    /// The container
+    pub(crate) name: String,
+}
+
+/// `keiki resize`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "For stores whose volumes have a size (lvm, loop); the file system in it follows. To make one smaller the container must be stopped and its file system be one that shrinks (ext4)."
+)]
+pub(crate) struct Resize {
+    /// The container
+    pub(crate) name: String,
+    /// The new size, such as 10G
+    #[arg(value_name = "SIZE")]
+    pub(crate) size: String,
+}
+
+/// `keiki quota`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "For stores that share the space of a pool (zfs, btrfs). A restore keeps the limit; a clone has none."
+)]
+pub(crate) struct Quota {
+    /// The container
+    pub(crate) name: String,
+    /// The most that it may hold, such as 10G, or `none`
+    #[arg(value_name = "SIZE|none")]
+    pub(crate) size: String,
+}
+
 /// `keiki flatten`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Flatten {

@@ -32,6 +32,10 @@ pub(crate) fn run(session: &Session, args: &args::Stores) -> Result<Exit> {
         for row in &rows {
             ui.data(&row.footnote())?;
         }
+        ui.data(&format!(
+            "\n--bdev best takes the first usable of: {}\n",
+            registry::preference().join(", ")
+        ))?;
     }
     Ok(Exit::DONE)
 }
@@ -81,6 +85,16 @@ impl Row {
         if has_verb { cost(capabilities.snapshot_cost) } else { "none" }
     }
 
+    /// What bounds the size of a volume.
+    fn size_words(&self) -> &'static str {
+        match (self.store.resize().is_some(), self.store.quota().is_some()) {
+            (true, true) => "size and quota",
+            (true, false) => "size",
+            (false, true) => "quota",
+            (false, false) => "none",
+        }
+    }
+
     fn clone_words(&self, capabilities: &Capabilities) -> String {
         let own = self.store.clones().map(|_| cost(capabilities.clone_cost));
         match (own, &capabilities.snapshot_clones_by) {
@@ -104,10 +118,22 @@ impl Record for Row {
         "parent_destroy",
         "max_depth",
         "lives_in",
+        "sizes",
+        "promote",
+        "flatten",
         "capabilities",
     ];
-    const TABLE: &'static [&'static str] =
-        &["name", "status", "snapshot", "clone", "parent_write", "parent_destroy", "max_depth", "lives_in"];
+    const TABLE: &'static [&'static str] = &[
+        "name",
+        "status",
+        "snapshot",
+        "clone",
+        "parent_write",
+        "parent_destroy",
+        "max_depth",
+        "lives_in",
+        "sizes",
+    ];
 
     fn cell(&self, field: &str) -> Cell {
         let (status, reason, remedy) = self.status();
@@ -122,6 +148,14 @@ impl Record for Row {
             ("parent_destroy", Some(it)) => Cell::Text(parent_delete(it.parent_delete).to_owned()),
             ("max_depth", Some(it)) => Cell::number(it.max_depth),
             ("lives_in", Some(it)) => Cell::Text(residence(it.residence).to_owned()),
+            ("sizes", _) => Cell::Text(self.size_words().to_owned()),
+            ("promote", _) => {
+                Cell::Text(if self.store.promotion().is_some() { "constant" } else { "none" }.to_owned())
+            }
+            // Every store can: without a verb of its own the tree is copied.
+            ("flatten", Some(it)) => {
+                Cell::Text(if it.clones_depend() { "copy" } else { "not needed" }.to_owned())
+            }
             ("capabilities", Some(it)) => {
                 serde_json::to_value(it).map_or(Cell::Absent, |value| Cell::Nested(value, String::new()))
             }

@@ -97,7 +97,7 @@ fn an_empty_lxcpath_lists_nothing_in_every_format() {
     ");
     insta::assert_snapshot!(bed.line("tree"), @r"--- exit 0");
     insta::assert_snapshot!(bed.line("df"), @r"
-    NAME  STORE  REFERENCED  EXCLUSIVE
+    NAME  STORE  REFERENCED  EXCLUSIVE  SHARED  SNAPSHOTS  LIMIT
     --- exit 0
     ");
 }
@@ -258,7 +258,14 @@ fn df_tells_shared_from_exclusive() {
     };
     assert!(number("base", 3) > 100_000, "{rows}");
     assert!(number("web1", 3) < number("base", 3) / 10, "a clone shares nearly everything: {rows}");
-    assert!(bed.line("df web1").ok().starts_with("NAME"));
+    let alone = bed.line("df web1").ok();
+    assert!(alone.starts_with("NAME"), "{alone}");
+    let total = bed.line("df --total --format json base").ok();
+    let value: serde_json::Value = serde_json::from_str(&total).unwrap();
+    assert!(value[0]["freed"].is_null(), "others need it: {total}");
+    assert!(value[0]["needed_by"].to_string().contains("web1"), "{total}");
+    let everything = bed.line("df").ok();
+    assert!(everything.contains("Destroying all of them with all snapshots would free "), "{everything}");
 }
 
 #[test]

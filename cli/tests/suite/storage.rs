@@ -215,3 +215,34 @@ fn quiet_says_nothing_about_what_was_done() {
     let run = bed.line("create -q base --template busybox");
     assert_eq!((run.stdout.as_str(), run.stderr.as_str(), run.code), ("", "", 0));
 }
+
+#[test]
+fn verbs_that_a_store_lacks_are_refused_with_what_helps_and_change_nothing() {
+    need_host!();
+    let bed = Bed::new();
+    bed.base("dir");
+    bed.line("clone --snapshot base web1").ok();
+    insta::assert_snapshot!(bed.line("resize base 1G"), @r"
+    --- stderr
+    error: cannot resize `base` to 1.0 GiB: volumes of the dir store have no size of their own
+    --- exit 7
+    ");
+    insta::assert_snapshot!(bed.line("quota web1 1G"), @r"
+    --- stderr
+    error: cannot limit `web1`: the overlay store sets no limits
+    hint: `keiki stores` shows which stores do
+    --- exit 7
+    ");
+    insta::assert_snapshot!(bed.line("promote web1"), @r"
+    --- stderr
+    error: cannot promote `web1`: the overlay store cannot promote
+    hint: `keiki flatten web1` makes it independent by a copy
+    --- exit 7
+    ");
+    insta::assert_snapshot!(bed.line("promote base"), @r"
+    promoted base: it depends on nobody; needed by web1
+    --- exit 0
+    ");
+    assert_eq!(bed.line("resize base 10X").code, 2);
+    assert_eq!(bed.line("check").code, 0);
+}

@@ -2,9 +2,9 @@
 
 use crate::harness::Bed;
 
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 21] = [
     "create", "start", "stop", "attach", "exec", "run", "wait", "clone", "snapshot", "destroy", "rename",
-    "flatten", "ls", "info", "tree", "df", "stores", "check",
+    "flatten", "promote", "resize", "quota", "ls", "info", "tree", "df", "stores", "check",
 ];
 
 #[test]
@@ -50,6 +50,9 @@ fn exit_codes_are_in_the_help() {
       destroy   Destroy containers
       rename    Give a container another name
       flatten   Make a container independent of those that it was cloned from
+      promote   Let those that a container was cloned from depend on it instead
+      resize    Make a container's volume larger or smaller
+      quota     Limit what a container may hold
       ls        List containers [alias: list]
       info      Show one container
       tree      Draw who was made from whom, and who needs whom

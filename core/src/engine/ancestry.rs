@@ -76,7 +76,20 @@ pub(super) fn no_snapshot(key: &ContainerKey, name: &SnapshotName) -> Error {
 impl Engine {
     /// Loads the part of the graph around a container.
     pub(super) fn ancestry(&self, key: &ContainerKey, reach: Neighbourhood) -> Result<Ancestry> {
-        let (mut rows, mut edges) = self.family(key, reach)?;
+        self.graph(key, self.family(key, reach)?)
+    }
+
+    /// Loads the part of the graph around several containers, with everybody who needs one of them; `seat` says whose lxcpath
+    /// names are shown from.
+    pub(super) fn ancestry_around(&self, seat: &ContainerKey, keys: &[ContainerKey]) -> Result<Ancestry> {
+        self.graph(seat, self.catalogue.around(&seat.lxcpath, keys, Neighbourhood::Whole)?)
+    }
+
+    fn graph(
+        &self,
+        key: &ContainerKey,
+        (mut rows, mut edges): (BTreeMap<VolumeId, VolumeRow>, Vec<Edge>),
+    ) -> Result<Ancestry> {
         let gone = self.vanished(&rows)?;
         rows.retain(|_, row| row.role == NodeRole::Ghost || !gone.contains(&row.container));
         edges.retain(|edge| rows.contains_key(&edge.child) && rows.contains_key(&edge.parent));

@@ -32,7 +32,7 @@ pub(super) use rows::{ContainerRow, PlacedRole, VolumeRow};
 
 /// Changes of rows, for use inside a transaction.
 pub(super) mod journal {
-    pub(in crate::engine) use super::edges::{move_provenance, put_edge};
+    pub(in crate::engine) use super::edges::{drop_dependency, drop_provenance, move_provenance, put_edge};
     pub(in crate::engine) use super::intents::{drop_intent, put_intent};
     pub(in crate::engine) use super::rows::{
         drop_container_of, drop_volume, freeze_head, make_ghost, move_volume, put_container, put_volume,

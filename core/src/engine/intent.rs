@@ -14,6 +14,7 @@ use super::catalogue::PlacedRole;
 use super::moves::Moves;
 use crate::lineage::Edge;
 use crate::name::SnapshotName;
+use crate::units::Bytes;
 use crate::volume::{Volume, VolumeId, VolumeSource};
 
 /// An operation under way.
@@ -28,6 +29,25 @@ pub(super) enum Intent {
     Destroy(Destroy),
     /// A home gets another name. Committed when it has it.
     Rename(Rename),
+    /// A dependency is turned round. The store alone knows whether it was.
+    Promote(Promotion),
+    /// A volume gets another size. Repeated until it has it.
+    Resize(Resizing),
+}
+
+/// A dependency that is turned round.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Promotion {
+    pub(super) key: ContainerKey,
+    pub(super) head: VolumeId,
+}
+
+/// A volume that gets another size.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Resizing {
+    pub(super) key: ContainerKey,
+    pub(super) volume: Volume,
+    pub(super) size: Bytes,
 }
 
 /// Homes that are made together, all or none.
@@ -212,6 +232,14 @@ impl Touched {
             Intent::Rename(rename) => {
                 self.ids.extend(rename.volumes.iter().chain(&rename.moves.sources).map(|(id, _)| *id));
                 self.keys.extend([rename.old.clone(), rename.new.clone()]);
+            }
+            Intent::Promote(promotion) => {
+                self.ids.insert(promotion.head);
+                self.keys.insert(promotion.key.clone());
+            }
+            Intent::Resize(resizing) => {
+                self.ids.insert(resizing.volume.id);
+                self.keys.insert(resizing.key.clone());
             }
         }
     }

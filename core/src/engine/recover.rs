@@ -66,6 +66,8 @@ impl Engine {
             Intent::Replace(replace) => self.recover_replace(&context, begun, replace),
             Intent::Destroy(destroy) => self.recover_destroy(&context, begun, destroy),
             Intent::Rename(rename) => self.recover_rename(&context, begun, rename),
+            Intent::Promote(promotion) => self.recover_promote(&context, begun, promotion),
+            Intent::Resize(resizing) => self.recover_resize(&context, begun, resizing),
         }
     }
 }

@@ -83,6 +83,23 @@ pub(in crate::engine) fn put_edge(db: &Connection, edge: &Edge) -> Result<()> {
         .map_err(|e| explain(e, "change"))
 }
 
+/// Removes what a child depends on; nothing when it depends on nobody.
+pub(in crate::engine) fn drop_dependency(db: &Connection, child: VolumeId) -> Result<()> {
+    drop_edge(db, child, "dependency")
+}
+
+/// Removes where a child came from.
+pub(in crate::engine) fn drop_provenance(db: &Connection, child: VolumeId) -> Result<()> {
+    drop_edge(db, child, "provenance")
+}
+
+fn drop_edge(db: &Connection, child: VolumeId, kind: &str) -> Result<()> {
+    db.prepare_cached("DELETE FROM edges WHERE child = ?1 AND kind = ?2")
+        .and_then(|mut statement| statement.execute([child.to_string().as_str(), kind]))
+        .map(drop)
+        .map_err(|e| explain(e, "change"))
+}
+
 /// Lets everything that was copied from `old` have come from `new`, which took its place.
 pub(in crate::engine) fn move_provenance(db: &Connection, old: VolumeId, new: VolumeId) -> Result<()> {
     db.prepare_cached(

@@ -8,7 +8,7 @@ use keiki_dir::DirStore;
 use keiki_overlay::OverlayStore;
 
 use super::reference::reference;
-use super::{FileSystem, PathRig, Rig, ZfsRig};
+use super::{FileSystem, LvmRig, LvmSort, PathRig, Rig, ZfsRig};
 
 /// Returns the rigs of the stores in this repository.
 #[must_use]
@@ -23,6 +23,8 @@ pub fn in_tree() -> Vec<Box<dyn Rig>> {
         Box::new(overlay(Tmpfs)),
         Box::new(PathRig::new(Arc::new(BtrfsStore), Btrfs).with_companion(Arc::new(DirStore::new()))),
         Box::new(ZfsRig::new()),
+        Box::new(LvmRig::new(LvmSort::Plain)),
+        Box::new(LvmRig::new(LvmSort::Thin)),
         Box::new(reference("independent", ReferenceOptions::independent())),
         Box::new(reference("independent-in-home", ReferenceOptions::independent().in_home())),
         Box::new(reference("freezing", ReferenceOptions::freezing().in_home())),

@@ -109,7 +109,8 @@ impl Disk {
 impl Slices {
     fn cut(&mut self, sort: Sort, room: Room) -> Result<u32, String> {
         let number = u32::try_from(self.made.len()).map_err(|e| e.to_string())?;
-        let (start, length) = (self.used_megabytes << 20, room.megabytes() << 20);
+        // Not at the front: LVM would find the label of the first slice on the whole disk too.
+        let (start, length) = ((self.used_megabytes + 1) << 20, room.megabytes() << 20);
         let size =
             File::open(DISK).and_then(|mut disk| disk.seek(SeekFrom::End(0))).map_err(|e| e.to_string())?;
         if start + length > size {
@@ -145,7 +146,7 @@ impl Slices {
 impl Drop for Lease {
     fn drop(&mut self) {
         // What is full or was damaged by a test is not worth keeping; neither is one that cannot be emptied.
-        let emptied = lvm(&["lvremove", "-y", "-f", "--select", "lv_layout!~pool", &self.group()]);
+        let emptied = lvm(&["lvremove", "-y", "-f", "--select", &format!("lv_name!={POOL}"), &self.group()]);
         if emptied.is_ok() {
             let mut slices = self.disk.slices.lock().unwrap_or_else(PoisonError::into_inner);
             slices.free.entry(self.kind).or_default().push(self.number);

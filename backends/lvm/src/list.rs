@@ -50,9 +50,14 @@ fn measure(lv: &Lv) -> Usage {
         // What it shows is its origin's size; what it keeps apart is its own.
         Sort::Snapshot(_) => Usage { exclusive: Some(lv.size), ..Usage::default() },
         // Only an active one knows how much of it is filled, and none how much it shares.
-        Sort::Thin(_) => Usage { referenced: lv.data.map(|share| part(lv.size, share)), ..Usage::default() },
+        Sort::Thin(_) => Usage {
+            referenced: lv.data.map(|share| part(lv.size, share)),
+            limit: Some(lv.size),
+            ..Usage::default()
+        },
+        // How much of it files take is its file system's secret while nobody has it mounted.
         Sort::Plain | Sort::ThinPool | Sort::Other(_) => {
-            Usage { referenced: Some(lv.size), exclusive: Some(lv.size), ..Usage::default() }
+            Usage { exclusive: Some(lv.size), limit: Some(lv.size), ..Usage::default() }
         }
     }
 }

@@ -119,8 +119,16 @@ fn suspicious(vg: &str, pool: &str, what: &str) -> Error {
 
 /// Asks the kernel about an active pool; `None` when it is not active.
 fn status(context: &Context, vg: &str, pool: &str) -> Result<Option<Health>> {
-    let device = format!("{}-tpool", mangled(vg, pool));
-    let call = Tool::new("dmsetup", "dmsetup").call().args(["status", "--noflush", &device]);
+    let name = mangled(vg, pool);
+    // LVM puts a layer above the pool once there are volumes in it.
+    match status_of(context, &format!("{name}-tpool"))? {
+        None => status_of(context, &name),
+        found => Ok(found),
+    }
+}
+
+fn status_of(context: &Context, device: &str) -> Result<Option<Health>> {
+    let call = Tool::new("dmsetup", "dmsetup").call().args(["status", "--noflush", device]);
     let answer = call.accept(1).run(context)?;
     if answer.code == 1 {
         let said = String::from_utf8_lossy(&answer.stderr);

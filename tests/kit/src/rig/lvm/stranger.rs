@@ -1,4 +1,4 @@
-//! A logical volume that is somebody else's: its identity, tags and every byte must stay.
+//! A logical volume that is somebody else's: its identity and every byte must stay.
 
 use std::fs::OpenOptions;
 use std::hash::{DefaultHasher, Hasher};
@@ -46,7 +46,7 @@ pub(super) fn watched(volume: &Volume) -> Result<Box<dyn Stranger>, Missing> {
 }
 
 fn look(name: &str, device: &Path) -> Result<Seen, String> {
-    let facts = lvm(&["lvs", "--noheadings", "-o", "lv_uuid,lv_tags,lv_size,lv_active,origin", name])?;
+    let facts = lvm(&["lvs", "--noheadings", "-o", "lv_uuid,lv_size,lv_active,origin", name])?;
     lvm(&["lvchange", "-y", "-ay", "-K", name])?;
     let content = hash(device).map_err(|e| e.to_string());
     lvm(&["lvchange", "-y", "-an", name])?;

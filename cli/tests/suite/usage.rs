@@ -47,6 +47,8 @@ fn exit_codes_are_in_the_help() {
       wait      Wait until a container is in a state
       clone     Make containers that begin as another one
       snapshot  Take, list, restore and destroy snapshots
+      send      Write a container with its snapshots to stdout, for `keiki receive`
+      receive   Read what `keiki send` wrote from stdin
       destroy   Destroy containers
       rename    Give a container another name
       flatten   Make a container independent of those that it was cloned from

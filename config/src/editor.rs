@@ -1,7 +1,7 @@
 //! [`LxcConfigEditor`]: what the engine asks of a configuration, answered on its text.
 
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keiki_core::engine::{CloneConfig, ConfigEditor, Identity, Payload};
@@ -38,7 +38,7 @@ impl ConfigEditor for LxcConfigEditor {
         require_one_line(request.source)?;
         let (old, new) = (one_line(request.old_home)?, one_line(request.home)?);
         let mut document = Document::new(config);
-        document.rewrite(|key, value| change(key, value, request.identity, (old, new)));
+        document.rewrite(|key, value| change(key, value, request, (old, new)));
         document.set(ROOTFS, request.source);
         if request.identity != Identity::Kept {
             document.set("lxc.uts.name", request.name.as_str());
@@ -51,10 +51,51 @@ impl ConfigEditor for LxcConfigEditor {
         }
         Ok(document.to_bytes())
     }
+
+    fn companions(&self, config: &[u8], home: &Path) -> Result<Vec<PathBuf>> {
+        let old = one_line(home)?.trim_end_matches('/');
+        let mut paths = Vec::new();
+        Document::new(config).rewrite(|key, value| {
+            if has_companion(key) {
+                paths.extend(paths_below(value, old));
+            }
+            None
+        });
+        paths.sort();
+        paths.dedup();
+        Ok(paths)
+    }
+}
+
+/// Returns whether the value names a file that is read when the container starts or ends, so that a clone needs its own.
+fn has_companion(key: &str) -> bool {
+    key == "lxc.mount.fstab"
+        || key == "lxc.mount"
+        || key == "lxc.include"
+        || key == "lxc.seccomp.profile"
+        || key.starts_with("lxc.hook.")
+}
+
+/// Returns every path below the directory `old` that stands in a value.
+fn paths_below(value: &str, old: &str) -> Vec<PathBuf> {
+    let begins = |at: usize| value[..at].chars().next_back().is_none_or(is_around_paths);
+    let found = value.match_indices(old).filter(|(at, _)| !old.is_empty() && begins(*at));
+    let path = |(at, _): (usize, &str)| {
+        let rest = &value[at + old.len()..];
+        let end = rest.find(is_around_paths).unwrap_or(rest.len());
+        rest.starts_with('/').then(|| PathBuf::from(format!("{old}{}", &rest[..end])))
+    };
+    found.filter_map(path).collect()
 }
 
 /// Returns the new value of one entry, or `None` when it stays.
-fn change(key: &str, value: &str, identity: Identity, (old, new): (&str, &str)) -> Option<String> {
+fn change(key: &str, value: &str, request: &CloneConfig<'_>, (old, new): (&str, &str)) -> Option<String> {
+    let identity = request.identity;
+    // A clone mounts what its source mounts, as with LXC: only the layers of an overlay must be its own.
+    let is_shared = key == "lxc.mount.entry" && !value.contains("upperdir=");
+    if is_shared && identity != Identity::Renamed {
+        return None;
+    }
     if identity == Identity::Fresh && key.starts_with("lxc.net.") && key.ends_with(".hwaddr") {
         return fresh_hardware_address(value);
     }
@@ -155,12 +196,31 @@ mod tests {
         );
         assert!(text.starts_with("# kept\nlxc.net.0.type = veth\nlxc.net.0.hwaddr = 00:16:3e:"));
         assert!(!text.contains("00:16:3e:01:02:03") && text.contains("00:16:3e:xx:xx:xx"));
-        assert!(text.contains("lxc.mount.entry = /var/lib/lxc/web1/data data none bind 0 0\n"));
+        assert!(text.contains("lxc.mount.entry = /var/lib/lxc/base/data data none bind 0 0\n"));
         assert!(
             text.contains("lxc.mount.entry = /var/lib/lxc/base2/data /srv/var/lib/lxc/base none bind 0 0\n")
         );
         assert!(text.contains("lxc.uts.name = web1\nlxc.rootfs.path = dir:/var/lib/lxc/web1/rootfs\n"));
         assert!(!text.contains("ephemeral"));
+    }
+
+    #[test]
+    fn a_renamed_container_finds_its_mounts_and_a_clone_shares_them_but_for_layers() {
+        let plain = "lxc.mount.entry = /var/lib/lxc/base/data data none bind 0 0\n";
+        let layers = "lxc.mount.entry = overlay srv overlay lowerdir=/srv,upperdir=/var/lib/lxc/base/up,workdir=/var/lib/lxc/base/work\n";
+        let renamed = clone_of(plain, Identity::Renamed, Payload::Persistent);
+        assert!(renamed.contains("= /var/lib/lxc/web1/data data"), "{renamed}");
+        let cloned = clone_of(layers, Identity::Fresh, Payload::Persistent);
+        assert!(cloned.contains("upperdir=/var/lib/lxc/web1/up,workdir=/var/lib/lxc/web1/work"), "{cloned}");
+    }
+
+    #[test]
+    fn companions_are_files_of_the_home_that_are_read_and_not_what_is_mounted_or_written() {
+        let config = b"lxc.mount.fstab = /c/a/fstab\nlxc.hook.start = /c/a/hooks/run.sh --now /c/ab/x\n\
+            lxc.hook.stop = sh -c '/c/a/stop'\nlxc.log.file = /c/a/log\nlxc.mount.entry = /c/a/data data none bind\n";
+        let found = LxcConfigEditor.companions(config, Path::new("/c/a")).unwrap();
+        let expected = ["/c/a/fstab", "/c/a/hooks/run.sh", "/c/a/stop"].map(PathBuf::from);
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod busy;
 mod catalogue;
 mod check;
 mod clone;
+mod companions;
 mod copy;
 mod create;
 mod destroy;

@@ -49,6 +49,10 @@ impl ConfigEditor for OneLine {
         Ok(format!("{PATH}{source}\n").into_bytes())
     }
 
+    fn companions(&self, _config: &[u8], _home: &Path) -> Result<Vec<std::path::PathBuf>> {
+        Ok(Vec::new())
+    }
+
     fn for_clone(&self, config: &[u8], request: &CloneConfig<'_>) -> Result<Vec<u8>> {
         self.with_rootfs(config, request.source)
     }

@@ -18,7 +18,7 @@ use crate::plan::{Automount, Dev, Limit, Network, Rlimit, Settings};
 const DEV_SIZE: u64 = 500_000;
 
 /// Keys, or beginnings of keys, that others act upon or that say nothing about a start.
-const WITHOUT_EFFECT: [&str; 22] = [
+const WITHOUT_EFFECT: [&str; 16] = [
     "lxc.rootfs.path",
     "lxc.rootfs.mount",
     "lxc.rootfs.managed",
@@ -30,21 +30,15 @@ const WITHOUT_EFFECT: [&str; 22] = [
     "lxc.hook.clone",
     "lxc.hook.destroy",
     "lxc.hook.version",
-    "lxc.console.buffer.size",
-    "lxc.console.size",
-    "lxc.console.rotate",
     "lxc.signal.reboot",
-    "lxc.tty.dir",
-    "lxc.monitor.",
     "lxc.apparmor.allow_incomplete",
     "lxc.apparmor.allow_nesting",
     "lxc.seccomp.allow_nesting",
-    "lxc.keyring.session",
     "lxc.net.",
 ];
 
 /// Keys, or beginnings of keys, that are understood and not applied by this version.
-const NOT_APPLIED: [&str; 17] = [
+const NOT_APPLIED: [&str; 23] = [
     "lxc.apparmor.",
     "lxc.selinux.",
     "lxc.seccomp.",
@@ -62,6 +56,12 @@ const NOT_APPLIED: [&str; 17] = [
     "lxc.init.groups",
     "lxc.environment.hooks",
     "lxc.environment.runtime",
+    "lxc.console.buffer.size",
+    "lxc.console.size",
+    "lxc.console.rotate",
+    "lxc.tty.dir",
+    "lxc.monitor.",
+    "lxc.keyring.session",
 ];
 
 /// Returns what a configuration says, and warnings about what of it is not applied.

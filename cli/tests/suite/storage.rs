@@ -122,6 +122,30 @@ fn a_clone_without_a_flag_says_by_which_means_it_was_made() {
 }
 
 #[test]
+fn a_clone_gets_copies_of_the_files_that_its_configuration_names() {
+    need_host!();
+    let bed = Bed::new();
+    bed.base("dir");
+    let home = bed.lxcpath().join("base");
+    std::fs::create_dir(home.join("hooks")).unwrap();
+    std::fs::write(home.join("fstab"), "none tmp tmpfs defaults 0 0\n").unwrap();
+    std::fs::write(home.join("hooks/stop"), "#!/bin/sh\n").unwrap();
+    let mut config = std::fs::read_to_string(home.join("config")).unwrap();
+    config.push_str(&format!(
+        "lxc.mount.fstab = {0}/fstab\nlxc.hook.destroy = {0}/hooks/stop\n",
+        home.display()
+    ));
+    std::fs::write(home.join("config"), config).unwrap();
+    bed.line("clone --snapshot base web1").ok();
+    let clone = bed.lxcpath().join("web1");
+    assert!(clone.join("fstab").is_file() && clone.join("hooks/stop").is_file());
+    let config = std::fs::read_to_string(clone.join("config")).unwrap();
+    assert!(config.contains("/web1/fstab\n") && config.contains("/web1/hooks/stop\n"), "{config}");
+    bed.line("destroy --with-dependents base").ok();
+    bed.assert_clean();
+}
+
+#[test]
 fn clones_are_counted_and_made_all_or_none() {
     need_host!();
     let bed = Bed::new();

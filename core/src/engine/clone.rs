@@ -207,6 +207,7 @@ impl Engine {
                 payload: request.payload,
             },
         )?;
+        self.copy_companions(config, &request.source.home(), &made.staging)?;
         home::write_new(&made.staging, "config", &text)
     }
 }

@@ -252,6 +252,13 @@ pub trait ConfigEditor: Send + Sync + Debug {
     /// # Errors
     /// As [`Self::rootfs`].
     fn for_clone(&self, config: &[u8], request: &CloneConfig<'_>) -> Result<Vec<u8>>;
+
+    /// Returns the paths below `home` that `config` names and whose files a clone needs as well: an fstab, hook scripts,
+    /// includes. Not log files, not what is mounted. They need not exist.
+    ///
+    /// # Errors
+    /// As [`Self::rootfs`].
+    fn companions(&self, config: &[u8], home: &Path) -> Result<Vec<PathBuf>>;
 }
 
 /// What [`ConfigEditor::for_clone`] is told.

@@ -34,6 +34,10 @@ impl ConfigEditor for Lines {
         set(text(config)?, ROOTFS, source).map(String::into_bytes)
     }
 
+    fn companions(&self, _config: &[u8], _home: &Path) -> Result<Vec<std::path::PathBuf>> {
+        Ok(Vec::new())
+    }
+
     fn for_clone(&self, config: &[u8], request: &CloneConfig<'_>) -> Result<Vec<u8>> {
         let (old, new) = (request.old_home.to_string_lossy(), request.home.to_string_lossy());
         let mut edited = String::new();

@@ -35,6 +35,10 @@ impl ConfigEditor for LineEditor {
         Ok(with(&String::from_utf8_lossy(config), ROOTFS, source).into_bytes())
     }
 
+    fn companions(&self, _config: &[u8], _home: &Path) -> Result<Vec<std::path::PathBuf>> {
+        Ok(Vec::new())
+    }
+
     fn for_clone(&self, config: &[u8], request: &CloneConfig<'_>) -> Result<Vec<u8>> {
         let mut text = with(&String::from_utf8_lossy(config), ROOTFS, request.source);
         if request.identity == Identity::Fresh {

@@ -109,12 +109,13 @@ pub(crate) fn finish(context: &Context, place: &Place, id: VolumeId) -> Result<(
     run(context, call, place).map(drop)
 }
 
-/// Makes the device of one of our volumes appear.
+/// Makes the device of one of our volumes appear. Named by itself: of a whole group, LVM passes over plain snapshots.
 ///
 /// # Errors
-/// What LVM says; success when the volume is not there, or not ours.
+/// `NotFound`; what LVM says. Success without effect when the volume is not ours.
 pub(crate) fn activate(context: &Context, place: &Place, id: VolumeId) -> Result<()> {
-    let call = lvm("lvchange").args(["-qq", "-y", "-ay", "-K", "--select", &ours(place, id)]).arg(&place.vg);
+    let call =
+        lvm("lvchange").args(["-qq", "-y", "-ay", "-K", "--select", &ours(place, id)]).arg(place.full());
     run(context, call, place).map(drop)
 }
 
@@ -123,7 +124,7 @@ pub(crate) fn activate(context: &Context, place: &Place, id: VolumeId) -> Result
 /// # Errors
 /// `Busy` while something has it open.
 pub(crate) fn deactivate(context: &Context, place: &Place, id: VolumeId) -> Result<()> {
-    let call = lvm("lvchange").args(["-qq", "-y", "-an", "--select", &ours(place, id)]).arg(&place.vg);
+    let call = lvm("lvchange").args(["-qq", "-y", "-an", "--select", &ours(place, id)]).arg(place.full());
     run(context, call, place).map(drop)
 }
 

@@ -55,6 +55,16 @@ pub enum Group {
     Flatten,
 }
 
+/// How volumes with names of their own are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Naming {
+    /// With the identity in the name: no two ever collide.
+    Unique,
+    /// As lvm and zfs call them (`web1`, `web1@snap0`): the name of a ghost is in the way until it goes aside, and a snapshot moves
+    /// with its head.
+    Plain,
+}
+
 /// What the store shall be able to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferenceOptions {
@@ -64,6 +74,8 @@ pub struct ReferenceOptions {
     pub capabilities: Capabilities,
     /// Which optional groups it has.
     pub groups: BTreeSet<Group>,
+    /// How its volumes are called.
+    pub naming: Naming,
 }
 
 impl ReferenceOptions {
@@ -91,6 +103,7 @@ impl ReferenceOptions {
                 unprivileged: true,
             },
             groups: BTreeSet::from([Snapshots, Clones, Exchange, Rename, Resize, Quota, Flatten]),
+            naming: Naming::Unique,
         }
     }
 
@@ -137,6 +150,13 @@ impl ReferenceOptions {
     pub fn named(mut self, kind: &str) -> Self {
         self.kind = StoreKind::new(kind);
         self
+    }
+
+    /// Calls volumes as lvm and zfs do.
+    #[must_use]
+    pub fn plainly_named(mut self) -> Self {
+        self.naming = Naming::Plain;
+        self.without(Group::Exchange)
     }
 
     /// Takes a group away.
@@ -285,7 +305,8 @@ impl BackingStore for ReferenceStore {
             VolumeRole::Snapshot(snapshot) => format!("{}@{snapshot}", placement.container),
             VolumeRole::Head | VolumeRole::Successor => placement.container.to_string(),
         };
-        VolumeSource::new(self.kind(), format!("{name}-{short}"))
+        let is_plain = self.options.naming == Naming::Plain && placement.role != VolumeRole::Successor;
+        VolumeSource::new(self.kind(), if is_plain { name } else { format!("{name}-{short}") })
     }
 
     async fn create(&self, context: &Context, volume: &Volume) -> Result<()> {

@@ -336,17 +336,24 @@ impl ReferenceDisk {
         context: &Context,
         volume: &Volume,
         target: &VolumeSource,
-    ) -> Result<()> {
+    ) -> Result<Vec<VolumeSource>> {
         let (disk, volume, target) = (self.clone(), volume.clone(), target.clone());
+        let carried = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&carried);
         let rename = move |memory: &mut Memory| match memory.presence(&target)? {
             Presence::Complete(id) if id == volume.id => Ok(()),
             Presence::Absent => {
                 memory.complete(&volume)?;
-                memory.relocate(&volume.source, &target)
+                memory.relocate(&volume.source, &target)?;
+                let moved = memory.carry(&volume.source, &target)?;
+                told.lock().unwrap_or_else(PoisonError::into_inner).extend(moved);
+                Ok(())
             }
             _ => Err(foreign(&Volume::new(volume.id, target.clone()))),
         };
-        context.run(move |cx| disk.single(cx, Verb::Rename, rename)).await
+        context.run(move |cx| disk.single(cx, Verb::Rename, rename)).await?;
+        let carried = carried.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(carried.clone())
     }
 
     /// Runs a verb that is one step.

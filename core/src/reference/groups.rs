@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::disk::{Base, Making, Verb};
-use super::{Group, ReferenceStore};
+use super::{Group, Naming, ReferenceStore};
 use crate::capability::ParentWrite;
 use crate::context::Context;
 use crate::error::Result;
@@ -72,16 +72,28 @@ impl Exchange for ReferenceStore {
 #[async_trait]
 impl Rename for ReferenceStore {
     fn aside(&self, volume: &Volume) -> Result<VolumeSource> {
+        if self.options.naming == Naming::Plain && volume.source.location().contains('@') {
+            // It moves with its head.
+            return Ok(volume.source.clone());
+        }
         VolumeSource::new(self.options.kind.clone(), format!("keiki-ghost-{}", volume.id.short()))
     }
 
     fn follow(&self, volume: &Volume, moved: &VolumeSource, target: &VolumeSource) -> Result<VolumeSource> {
-        Ok(if volume.source == *moved { target.clone() } else { volume.source.clone() })
+        if volume.source == *moved {
+            return Ok(target.clone());
+        }
+        match volume.source.location().strip_prefix(moved.location()) {
+            Some(rest) if rest.starts_with('@') => {
+                VolumeSource::new(self.options.kind.clone(), format!("{}{rest}", target.location()))
+            }
+            _ => Ok(volume.source.clone()),
+        }
     }
 
     async fn rename(&self, context: &Context, volume: &Volume, target: &VolumeSource) -> Result<()> {
-        self.disk.rename(context, volume, target).await?;
-        self.settle([&volume.source, target])
+        let carried = self.disk.rename(context, volume, target).await?;
+        self.settle([&volume.source, target].into_iter().chain(&carried))
     }
 }
 

@@ -130,3 +130,27 @@ fn a_renamed_clone_stays_a_clone_and_its_parent_knows_its_new_name() {
         assert_clean(&rig, &engine, profile.name);
     }
 }
+
+#[test]
+fn a_ghost_and_its_snapshots_free_their_name_at_once() {
+    for profile in Profile::named(&["deferring-plain"]) {
+        let rig = Rig::new(&profile);
+        let engine = rig.engine();
+        rig.create(&engine, "a", "1");
+        rig.snapshot(&engine, "a");
+        rig.clone(&engine, "a@snap0", "b").unwrap();
+        let key = rig.key("a");
+        engine
+            .destroy(&Context::default(), &key, keiki_core::engine::DestroyScope::WithSnapshots)
+            .unwrap_or_else(|error| panic!("{error:?}"));
+        rig.create(&engine, "a", "anew");
+        rig.snapshot(&engine, "a");
+        assert_eq!(rig.read(&engine, "a", "f").as_deref(), Some("anew"));
+        assert_eq!(rig.read(&engine, "b", "f").as_deref(), Some("1"));
+        assert_clean(&rig, &engine, profile.name);
+        rename(&rig, &engine, "a", "z").unwrap();
+        assert_eq!(rig.head(&engine, "z").source.to_string(), "reference:z");
+        assert!(rig.text("z/snaps/snap0/config").unwrap().contains("lxc.rootfs.path = reference:z@snap0\n"));
+        assert_clean(&rig, &engine, profile.name);
+    }
+}

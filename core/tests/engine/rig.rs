@@ -63,6 +63,8 @@ impl Profile {
             Self::reference("freezing-home", ReferenceOptions::freezing().in_home()),
             Self::reference("deferring", ReferenceOptions::deferring()),
             Self::reference("refusing", ReferenceOptions::refusing()),
+            Self::reference("deferring-plain", ReferenceOptions::deferring().plainly_named()),
+            Self::reference("refusing-plain", ReferenceOptions::refusing().plainly_named()),
             Self::reference("copying-home", ReferenceOptions::copying().in_home()),
         ]
     }

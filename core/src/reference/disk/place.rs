@@ -69,6 +69,25 @@ impl Memory {
         Ok(())
     }
 
+    /// Moves the snapshots that are named below a volume along with it, and returns every place that changed.
+    pub(super) fn carry(&mut self, from: &VolumeSource, to: &VolumeSource) -> Result<Vec<VolumeSource>> {
+        let mut changed = Vec::new();
+        let below = format!("{}@", from.location());
+        let found: Vec<VolumeSource> = self
+            .places
+            .keys()
+            .filter(|place| place.kind() == from.kind() && place.location().starts_with(&below))
+            .cloned()
+            .collect();
+        for place in found {
+            let rest = &place.location()[below.len()..];
+            let target = VolumeSource::new(to.kind().clone(), format!("{}@{rest}", to.location()))?;
+            self.relocate(&place, &target)?;
+            changed.extend([place, target]);
+        }
+        Ok(changed)
+    }
+
     pub(super) fn relocate(&mut self, from: &VolumeSource, to: &VolumeSource) -> Result<()> {
         if let (Some(from), Some(to)) = (file_of(from), file_of(to)) {
             return renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE)

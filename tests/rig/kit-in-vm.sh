@@ -1,12 +1,13 @@
 #!/bin/bash
 # Runs the conformance kit of stores that need a machine of their own, inside the rig's virtual machine.
 #
-#   tests/rig/kit-in-vm.sh [-t SECONDS] [-s SCALE] [-o DIR] STORE[,STORE…] [FILTER]
+#   tests/rig/kit-in-vm.sh [-t SECONDS] [-s SCALE] [-c SECTIONS] [-o DIR] STORE[,STORE…] [FILTER]
 #
 #   STORE    lvm-plain, lvm-thin, zfs: the word before the @ in the kit's rigs
 #   FILTER   as for `cargo test`: part of a test's name
 #   -t       limit for everything, boot included (default 1500)
 #   -s       KEIKI_KIT_SCALE (default vm: an emulated machine is ten times slower than this one)
+#   -c       sections of the kit, with commas; the cases of others are counted as skipped (default: all)
 #   -o       what the machine brings back comes here: kit.log
 #
 # The test program goes in on a small disk, with a data disk for each store (/dev/rig/lvm, /dev/rig/zfs). Its output streams to
@@ -15,10 +16,10 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
-limit=1500 scale=vm out=
+limit=1500 scale=vm sections= out=
 usage() { sed -n '2,/^set -uo/{/^set -uo/d;s/^# \{0,1\}//;p}' "$0" >&2; exit 2; }
-while getopts t:s:o:h option; do
-    case $option in t) limit=$OPTARG ;; s) scale=$OPTARG ;; o) out=$OPTARG ;; *) usage ;; esac
+while getopts t:s:c:o:h option; do
+    case $option in t) limit=$OPTARG ;; s) scale=$OPTARG ;; c) sections=$OPTARG ;; o) out=$OPTARG ;; *) usage ;; esac
 done
 shift $((OPTIND - 1))
 [ $# -ge 1 ] || usage
@@ -36,4 +37,5 @@ disks=()
 case ,$stores, in *,lvm*) disks+=(-d lvm:12G) ;; esac
 case ,$stores, in *,zfs,*) disks+=(-d zfs:12G) ;; esac
 tests/rig/run-vm.sh -q -t "$limit" -p "$payload" ${out:+-o "$out"} ${disks[@]+"${disks[@]}"} -- \
-    ./in-vm.sh env KEIKI_KIT_SCALE="$scale" KEIKI_KIT_RIGS="$stores" ./conformance --color never ${filter:+"$filter"}
+    ./in-vm.sh env KEIKI_KIT_SCALE="$scale" KEIKI_KIT_RIGS="$stores" ${sections:+KEIKI_KIT_SECTIONS="$sections"} \
+    ./conformance --color never ${filter:+"$filter"}

@@ -17,7 +17,7 @@ use crate::worker;
 ///
 /// # Behavior
 /// Tests are called `rig::section::claim` and are chosen by the arguments of `cargo test`. What cannot run here is counted
-/// as ignored, with the reason. `KEIKI_KIT_RIGS` chooses among the rigs. The same program serves as the helper process that the crash cases kill.
+/// as ignored, with the reason. `KEIKI_KIT_RIGS` chooses among the rigs, `KEIKI_KIT_SECTIONS` among the sections. The same program serves as the helper process that the crash cases kill.
 #[expect(clippy::exit, reason = "it is the whole `main` of a test program")]
 pub fn harness(rigs: Vec<Box<dyn Rig>>) -> ! {
     if let Some(code) = worker::serve_if_asked(&rigs) {
@@ -45,9 +45,17 @@ fn is_wanted(name: &str) -> bool {
     !left_out.iter().any(|word| word[1..] == *store) && (asked.is_empty() || asked.contains(&store))
 }
 
+/// Returns whether `KEIKI_KIT_SECTIONS` asks for a section: a list (`lifecycle,snapshots`); without it all are run.
+fn is_asked(section: &str) -> bool {
+    std::env::var("KEIKI_KIT_SECTIONS").map_or(true, |list| list.split(',').any(|word| word == section))
+}
+
 fn trial(rig: Arc<dyn Rig>, case: Case, missing: Option<String>) -> Trial {
     let name = format!("{}::{}::{}", rig.name(), case.section.word(), case.name);
     Trial::ignorable_test(name, move || {
+        if !is_asked(case.section.word()) {
+            return Ok(Completion::ignored_with("needs more time than KEIKI_KIT_SECTIONS allows"));
+        }
         if let Some(missing) = &missing {
             return Ok(Completion::ignored_with(format!("needs {missing}")));
         }

@@ -29,4 +29,5 @@ mod racing;
 mod renaming;
 mod restoring;
 mod scaling;
+mod sizing;
 mod snapshots;

@@ -164,6 +164,9 @@ impl Engine {
     /// When the directory cannot be read.
     pub fn pending(&self, lxcpath: &Path) -> Result<Vec<Pending>> {
         let mut found = Vec::new();
+        if self.catalogue.obstacle().is_none() {
+            self.sweep_incoming(lxcpath)?;
+        }
         for stream in streams(lxcpath)? {
             let at = directory(lxcpath, stream);
             // One that is unreadable was killed before it was anything; `gc` removes it.
@@ -208,12 +211,20 @@ impl Engine {
         incoming.remove()
     }
 
-    /// Removes directories of streams that died before they were anything.
+    /// Removes directories of streams that died before they were anything, or when everything had its name.
     pub(in crate::engine) fn sweep_incoming(&self, lxcpath: &Path) -> Result<()> {
         for stream in streams(lxcpath)? {
             let at = directory(lxcpath, stream);
             let Ok(_held) = hold(&at) else { continue };
-            if matches!(read(&at), Ok(None)) {
+            let is_needless = match read(&at) {
+                Ok(None) => true,
+                Ok(Some(progress)) => {
+                    let is_complete = progress.done == progress.manifest.sections.len();
+                    is_complete && !home::exists(&at.join(progress.name.as_str()))?
+                }
+                Err(_) => false,
+            };
+            if is_needless {
                 home::remove(&at)?;
             }
         }

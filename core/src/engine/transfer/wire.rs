@@ -222,22 +222,16 @@ pub(super) struct SectionReader<'a> {
 }
 
 impl SectionReader<'_> {
-    /// Reads what stands behind the data, which must be all read.
-    pub(super) fn finish(mut self) -> Result<Vec<u8>> {
-        let mut rest = [0; 1];
-        let more = self.read(&mut rest).map_err(|error| explain(error, "cannot read the stream"))?;
-        match self.digest {
-            Some(digest) if more == 0 => Ok(digest),
-            _ => Err(damaged("a section goes on behind its end")),
-        }
+    /// Returns whether no data is left.
+    pub(super) fn is_over(&mut self) -> Result<bool> {
+        self.advance().map_err(|error| explain(error, "cannot read the stream"))
     }
-}
 
-impl Read for SectionReader<'_> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+    /// Makes sure that there is data, unless none is left; returns whether none is.
+    fn advance(&mut self) -> io::Result<bool> {
         while self.at == self.payload.len() {
             if self.digest.is_some() {
-                return Ok(0);
+                return Ok(true);
             }
             let (kind, payload) = self.frames.frame().map_err(io::Error::other)?;
             match kind {
@@ -245,6 +239,24 @@ impl Read for SectionReader<'_> {
                 Kind::Digest => self.digest = Some(payload),
                 _ => return Err(io::Error::other(damaged("its frames are out of order"))),
             }
+        }
+        Ok(false)
+    }
+
+    /// Reads what stands behind the data, which must be all read.
+    pub(super) fn finish(mut self) -> Result<Vec<u8>> {
+        let is_over = self.is_over()?;
+        match self.digest {
+            Some(digest) if is_over => Ok(digest),
+            _ => Err(damaged("a section goes on behind its end")),
+        }
+    }
+}
+
+impl Read for SectionReader<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        if self.advance()? {
+            return Ok(0);
         }
         let length = bytes.len().min(self.payload.len() - self.at);
         bytes[..length].copy_from_slice(&self.payload[self.at..self.at + length]);

@@ -1,0 +1,119 @@
+#!/bin/bash
+# Faults by hand of a store with a pool of its own, inside the rig's virtual machine.
+#
+#   machine.sh lvm|lvm-thin|zfs
+set -uo pipefail
+cd "$(dirname "$0")/../../.."
+. tests/lib/claims.sh
+. tests/lib/pools.sh
+store=$1
+work=/var/tmp/faults programs=$PWD/programs
+mkdir -p "$work"
+. tests/suites/faults/common.sh
+
+# What each store's tools are called.
+case $store in
+    zfs)
+        tools=zfs package=zfsutils-linux
+        object() { echo "rig/lxc/$1"; }
+        make_object() { zfs create -o canmount=noauto -o mountpoint=legacy "rig/lxc/$1" && mount -t zfs "rig/lxc/$1" /mnt && echo precious >/mnt/file && umount /mnt; }
+        object_state() { zfs get -Hp -o value guid,createtxg,written "rig/lxc/$1"; mount -t zfs -o ro "rig/lxc/$1" /mnt && cat /mnt/file && umount /mnt; }
+        there() { zfs list -H -o name "rig/lxc/$1" >/dev/null 2>&1; }
+        mount_object() { mount -t zfs "rig/lxc/$1" "$2"; }
+        pool_away() { zpool export rig; }
+        pool_back() { zpool import -d /dev/rig rig 2>/dev/null || zpool import rig; }
+        leftovers() { zfs list -H -o name -r -t all rig | grep -vx -e rig -e rig/lxc; }
+        ;;
+    *)
+        tools="lvm lvs lvcreate" package=lvm2
+        object() { echo "/dev/rig/$1"; }
+        make_object() { lvm_quietly lvcreate -q -y -W y -n "$1" -L 32M rig && echo precious | dd of="/dev/rig/$1" conv=fsync status=none; }
+        object_state() { lvs --noheadings -o lv_uuid,lv_tags,lv_size "rig/$1"; head -c 4096 "/dev/rig/$1" | sha256sum; }
+        there() { lvs "rig/$1" >/dev/null 2>&1; }
+        mount_object() { lvchange -ay -K "rig/$1"; mount "/dev/rig/$1" "$2"; }
+        pool_away() { vgchange -q -an rig >/dev/null && vgrename -q rig away >/dev/null; }
+        pool_back() { vgrename -q away rig >/dev/null; vgchange -q -ay rig >/dev/null; }
+        leftovers() { lvs --noheadings -o lv_name rig | tr -d ' ' | grep -vx pool; }
+        ;;
+esac
+make_pool "$store" || exit 1
+options=("${pool_options[@]}")
+trap 'drop_pools' EXIT
+yard "$store"
+claim "a container in $store" marked base "${options[@]}"
+claim "a clone of it" keiki clone --snapshot base web
+claim "with a mark of its own" keiki run web -- /bin/sh -c 'echo "of web" > /mark; sync'
+
+# --- somebody else's object under the name ---------------------------------------------------------------------------
+make_object taken
+before=$(object_state taken)
+claim "an object of somebody else under the name is refused" refused 4 "$(object taken)" keiki create taken --template none "${options[@]}"
+claim "for a clone as well" refused 4 "$(object taken)" keiki clone --snapshot base taken
+claim "for a rename as well" refused 4 "$(object taken)" keiki rename web taken
+claim "it is untouched" test "$before" = "$(object_state taken)"
+claim "no directory is left for it" test ! -e "$P/taken"
+claim "nothing else changed" test "$(names)" = "base web"
+
+# --- the tool is not there, or talks nonsense ------------------------------------------------------------------------
+claim "without $tools a create is refused with the package" refused 9 "$package" hidden "$tools" create other --template none "${options[@]}"
+claim "a clone as well" refused 9 "$package" hidden "$tools" clone --snapshot base other
+claim "a destroy as well" refused 9 "$package" hidden "$tools" destroy web
+claim "the list needs no tool" says web hidden "$tools" ls
+claim "the tree needs no tool" says web hidden "$tools" tree
+claim "stores say what is missing" says "$package" hidden "$tools" stores
+claim "a tool that babbles is not understood" refused_any "cannot understand" babbling "$tools" destroy web
+claim "a create with it fails" fails_with_any babbling "$tools" create other --template none "${options[@]}"
+claim "the check does not take babble for absence" fails_with_any babbling "$tools" check
+claim "nothing of all that happened" test "$(names)" = "base web"
+claim "the clone is as it was" has_mark web "of web"
+claim "the parent too" has_mark base "of base"
+
+# --- held open by another process ------------------------------------------------------------------------------------
+mkdir -p "$work/held" && mount_object web "$work/held" && { (cd "$work/held" && exec sleep 600) & } && holder=$!
+claim "a volume that is held open is not destroyed" refused 6 "" keiki destroy web
+claim "the holder is named" says "sleep" keiki destroy web
+kill "$holder" 2>/dev/null && wait "$holder" 2>/dev/null
+umount "$work/held"
+claim "its content is there" has_mark web "of web"
+
+# --- somebody else's snapshot of ours --------------------------------------------------------------------------------
+case $store in
+    zfs)
+        zfs snapshot rig/lxc/web@backup
+        claim "a snapshot of somebody else keeps the dataset" refused_any "backup" keiki destroy web
+        claim "the snapshot is there" quiet zfs list -t snapshot rig/lxc/web@backup
+        zfs destroy rig/lxc/web@backup
+        ;;
+    lvm)
+        lvm_quietly lvcreate -q -y -s -n backup -L 32M rig/base
+        claim "a snapshot of somebody else keeps the volume" refused_any "backup" keiki destroy --with-dependents base
+        claim "the snapshot is there" there backup
+        claim "the clone too" has_mark web "of web"
+        lvm_quietly lvremove -q -y rig/backup
+        ;;
+esac
+
+# --- the pool is not there -------------------------------------------------------------------------------------------
+case $store in zfs) nowhere=(--bdev zfs --zfsroot nopool/lxc) ;; *) nowhere=(--bdev lvm --vgname nopool) ;; esac
+claim "a pool that does not exist is named" refused 9 "nopool" keiki create other --template none "${nowhere[@]}"
+pool_away
+claim "with the pool away everything is listed" says web keiki ls
+claim "a start is refused" refused_any "rig" keiki start web
+claim "a destroy does not take away for gone" refused 9 "rig" keiki destroy web
+claim "a clone is refused" refused_any "rig" keiki clone --snapshot base other
+claim "the check says so and repairs nothing" fails_with_any keiki check
+pool_back
+claim "with the pool back nothing is lost" test "$(names)" = "base web"
+claim "the clone is there" has_mark web "of web"
+claim "the parent is there" has_mark base "of base"
+claim "the check finds nothing" keiki check
+
+# --- the pool is full ------------------------------------------------------------------------------------------------
+. "tests/suites/faults/full-$store.sh"
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+claim "the foreign object is still untouched" test "$before" = "$(object_state taken)"
+claim "the family goes" keiki destroy --with-dependents base
+[ -z "$(names)" ] || claim "the clones go" keiki destroy --with-snapshots $(names)
+claim "only the foreign object is left" test "$(leftovers)" = "$(leftovers | grep -x -e taken -e rig/lxc/taken)"
+finish_claims

@@ -8,12 +8,12 @@ pool_options=()
 
 make_pool() {
     case $1 in
-        lvm) make_group && pool_options=(--bdev lvm --vgname rig --fssize 2G) ;;
+        lvm) make_group && pool_options=(--bdev lvm --vgname tank --fssize 2G) ;;
         lvm-thin)
-            make_group && lvm_quietly lvcreate -q -y --type thin-pool -L 6G --poolmetadatasize 64M -n pool rig &&
-                pool_options=(--bdev lvm --vgname rig --thinpool pool --fssize 2G)
+            make_group && lvm_quietly lvcreate -q -y --type thin-pool -L 6G --poolmetadatasize 64M -n pool tank &&
+                pool_options=(--bdev lvm --vgname tank --thinpool pool --fssize 2G)
             ;;
-        zfs) make_zpool && pool_options=(--bdev zfs --zfsroot rig/lxc) ;;
+        zfs) make_zpool && pool_options=(--bdev zfs --zfsroot tank/lxc) ;;
         loop) pool_options=(--bdev loop --fssize 2G) ;;
         *) pool_options=(--bdev "$1") ;;
     esac
@@ -29,16 +29,16 @@ need_disk() {
 # LVM warns of descriptors that it inherits, such as the terminal's.
 lvm_quietly() { LVM_SUPPRESS_FD_WARNINGS=1 "$@" >/dev/null; }
 
-make_group() { need_disk lvm lvm && lvm_quietly pvcreate -q -y -ff /dev/rig/lvm && lvm_quietly vgcreate -q rig /dev/rig/lvm; }
-make_zpool() { need_disk zfs zfs && modprobe zfs && zpool create -f -m none -O compression=off rig /dev/rig/zfs && zfs create rig/lxc; }
+make_group() { need_disk lvm lvm && lvm_quietly pvcreate -q -y -ff /dev/rig/lvm && lvm_quietly vgcreate -q tank /dev/rig/lvm; }
+make_zpool() { need_disk zfs zfs && modprobe zfs && zpool create -f -m none -O compression=off tank /dev/rig/zfs && zfs create tank/lxc; }
 
 drop_pools() {
-    if [ -b /dev/rig/lvm ] && vgs rig >/dev/null 2>&1; then
-        lvm_quietly vgremove -q -y -f rig
+    if [ -b /dev/rig/lvm ] && vgs tank >/dev/null 2>&1; then
+        lvm_quietly vgremove -q -y -f tank
         lvm_quietly pvremove -q -y -ff /dev/rig/lvm
     fi
-    if [ -b /dev/rig/zfs ] && [ -e /sys/module/zfs ] && zpool list -H -o name rig >/dev/null 2>&1; then
-        zpool destroy -f rig
+    if [ -b /dev/rig/zfs ] && [ -e /sys/module/zfs ] && zpool list -H -o name tank >/dev/null 2>&1; then
+        zpool destroy -f tank
         zpool labelclear -f /dev/rig/zfs 2>/dev/null || true
     fi
 }

@@ -2,6 +2,8 @@
 # Needs $work (a directory), $programs (where keiki is), and tests/lib/claims.sh.
 
 # A yard: an lxcpath with a catalogue of its own.
+[ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
+
 yard() {
     P=$work/$1/lxc
     export KEIKI_STATE=$work/$1/state

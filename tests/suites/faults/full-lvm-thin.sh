@@ -1,18 +1,18 @@
 # A thin pool at 100 % data: small, and told to fail writes at once instead of holding them for a minute.
-lvm_quietly lvcreate -q -y --type thin-pool -L 400M --poolmetadatasize 8M --errorwhenfull y -n small rig
+lvm_quietly lvcreate -q -y --type thin-pool -L 400M --poolmetadatasize 8M --errorwhenfull y -n small tank
 yard full
-claim "a container in a small pool" marked base --bdev lvm --vgname rig --thinpool small --fssize 600M
-claim "a second one" marked hungry --bdev lvm --vgname rig --thinpool small --fssize 600M
+claim "a container in a small pool" marked base --bdev lvm --vgname tank --thinpool small --fssize 600M
+claim "a second one" marked hungry --bdev lvm --vgname tank --thinpool small --fssize 600M
 quiet keiki run hungry -- /bin/sh -c 'dd if=/dev/zero of=/big bs=1M count=580 conv=fsync'
-claim "the pool is full" test "$(lvs --noheadings -o data_percent rig/small | tr -d ' ' | cut -d. -f1)" -ge 99
+claim "the pool is full" test "$(lvs --noheadings -o data_percent tank/small | tr -d ' ' | cut -d. -f1)" -ge 99
 claim "a clone is refused with the remedy" refused_any "lvextend" keiki clone --snapshot base other
-claim "a create as well" refused_any "lvextend" keiki create other --template none --bdev lvm --vgname rig --thinpool small --fssize 100M
+claim "a create as well" refused_any "lvextend" keiki create other --template none --bdev lvm --vgname tank --thinpool small --fssize 100M
 claim "a snapshot as well" refused_any "lvextend" keiki snapshot create base
 claim "nothing of it is left" test "$(names)" = "base hungry"
 claim "everything is listed" says hungry keiki ls
-lvm_quietly lvextend -q -L +400M rig/small
+lvm_quietly lvextend -q -L +400M tank/small
 claim "with room again the other container is whole" has_mark base "of base"
 claim "and the clone is made" keiki clone --snapshot base other
 claim "all go" keiki destroy base hungry other
-lvm_quietly lvremove -q -y rig/small
+lvm_quietly lvremove -q -y tank/small
 yard lvm-thin

@@ -15,25 +15,25 @@ mkdir -p "$work"
 case $store in
     zfs)
         tools=zfs package=zfsutils-linux
-        object() { echo "rig/lxc/$1"; }
-        make_object() { zfs create -o canmount=noauto -o mountpoint=legacy "rig/lxc/$1" && mount -t zfs "rig/lxc/$1" /mnt && echo precious >/mnt/file && umount /mnt; }
-        object_state() { zfs get -Hp -o value guid,createtxg,written "rig/lxc/$1"; mount -t zfs -o ro "rig/lxc/$1" /mnt && cat /mnt/file && umount /mnt; }
-        there() { zfs list -H -o name "rig/lxc/$1" >/dev/null 2>&1; }
-        mount_object() { mount -t zfs "rig/lxc/$1" "$2"; }
-        pool_away() { zpool export rig; }
-        pool_back() { zpool import -d /dev/rig rig 2>/dev/null || zpool import rig; }
-        leftovers() { zfs list -H -o name -r -t all rig | grep -vx -e rig -e rig/lxc; }
+        object() { echo "tank/lxc/$1"; }
+        make_object() { zfs create -o canmount=noauto -o mountpoint=legacy "tank/lxc/$1" && mount -t zfs "tank/lxc/$1" /mnt && echo precious >/mnt/file && umount /mnt; }
+        object_state() { zfs get -Hp -o value guid,createtxg,written "tank/lxc/$1"; mount -t zfs -o ro "tank/lxc/$1" /mnt && cat /mnt/file && umount /mnt; }
+        there() { zfs list -H -o name "tank/lxc/$1" >/dev/null 2>&1; }
+        mount_object() { mount -t zfs "tank/lxc/$1" "$2"; }
+        pool_away() { zpool export tank; }
+        pool_back() { zpool import -d /dev/rig tank 2>/dev/null || zpool import tank; }
+        leftovers() { zfs list -H -o name -r -t all tank | grep -vx -e tank -e tank/lxc; }
         ;;
     *)
         tools="lvm lvs lvcreate" package=lvm2
-        object() { echo "/dev/rig/$1"; }
-        make_object() { lvm_quietly lvcreate -q -y -W y -n "$1" -L 32M rig && echo precious | dd of="/dev/rig/$1" conv=fsync status=none; }
-        object_state() { lvs --noheadings -o lv_uuid,lv_tags,lv_size "rig/$1"; head -c 4096 "/dev/rig/$1" | sha256sum; }
-        there() { lvs "rig/$1" >/dev/null 2>&1; }
-        mount_object() { lvchange -ay -K "rig/$1"; mount "/dev/rig/$1" "$2"; }
-        pool_away() { vgchange -q -an rig >/dev/null && vgrename -q rig away >/dev/null; }
-        pool_back() { vgrename -q away rig >/dev/null; vgchange -q -ay rig >/dev/null; }
-        leftovers() { lvs --noheadings -o lv_name rig | tr -d ' ' | grep -vx pool; }
+        object() { echo "/dev/tank/$1"; }
+        make_object() { lvm_quietly lvcreate -q -y -W y -n "$1" -L 32M tank && echo precious | dd of="/dev/tank/$1" conv=fsync status=none; }
+        object_state() { lvs --noheadings -o lv_uuid,lv_tags,lv_size "tank/$1"; head -c 4096 "/dev/tank/$1" | sha256sum; }
+        there() { lvs "tank/$1" >/dev/null 2>&1; }
+        mount_object() { lvchange -ay -K "tank/$1"; mount "/dev/tank/$1" "$2"; }
+        pool_away() { vgchange -q -an tank >/dev/null && vgrename -q tank away >/dev/null; }
+        pool_back() { vgrename -q away tank >/dev/null; vgchange -q -ay tank >/dev/null; }
+        leftovers() { lvs --noheadings -o lv_name tank | tr -d ' ' | grep -vx pool; }
         ;;
 esac
 make_pool "$store" || exit 1
@@ -79,17 +79,17 @@ claim "its content is there" has_mark web "of web"
 # --- somebody else's snapshot of ours --------------------------------------------------------------------------------
 case $store in
     zfs)
-        zfs snapshot rig/lxc/web@backup
+        zfs snapshot tank/lxc/web@backup
         claim "a snapshot of somebody else keeps the dataset" refused_any "backup" keiki destroy web
-        claim "the snapshot is there" quiet zfs list -t snapshot rig/lxc/web@backup
-        zfs destroy rig/lxc/web@backup
+        claim "the snapshot is there" quiet zfs list -t snapshot tank/lxc/web@backup
+        zfs destroy tank/lxc/web@backup
         ;;
     lvm)
-        lvm_quietly lvcreate -q -y -s -n backup -L 32M rig/base
+        lvm_quietly lvcreate -q -y -s -n backup -L 32M tank/base
         claim "a snapshot of somebody else keeps the volume" refused_any "backup" keiki destroy --with-dependents base
         claim "the snapshot is there" there backup
         claim "the clone too" has_mark web "of web"
-        lvm_quietly lvremove -q -y rig/backup
+        lvm_quietly lvremove -q -y tank/backup
         ;;
 esac
 
@@ -98,9 +98,9 @@ case $store in zfs) nowhere=(--bdev zfs --zfsroot nopool/lxc) ;; *) nowhere=(--b
 claim "a pool that does not exist is named" refused 9 "nopool" keiki create other --template none "${nowhere[@]}"
 pool_away
 claim "with the pool away everything is listed" says web keiki ls
-claim "a start is refused" refused_any "rig" keiki start web
-claim "a destroy does not take away for gone" refused 9 "rig" keiki destroy web
-claim "a clone is refused" refused_any "rig" keiki clone --snapshot base other
+claim "a start is refused" refused_any "tank" keiki start web
+claim "a destroy does not take away for gone" refused 9 "tank" keiki destroy web
+claim "a clone is refused" refused_any "tank" keiki clone --snapshot base other
 claim "the check says so and repairs nothing" fails_with_any keiki check
 pool_back
 claim "with the pool back nothing is lost" test "$(names)" = "base web"
@@ -115,5 +115,5 @@ claim "the check finds nothing" keiki check
 claim "the foreign object is still untouched" test "$before" = "$(object_state taken)"
 claim "the family goes" keiki destroy --with-dependents base
 [ -z "$(names)" ] || claim "the clones go" keiki destroy --with-snapshots $(names)
-claim "only the foreign object is left" test "$(leftovers)" = "$(leftovers | grep -x -e taken -e rig/lxc/taken)"
+claim "only the foreign object is left" test "$(leftovers)" = "$(leftovers | grep -x -e taken -e tank/lxc/taken)"
 finish_claims

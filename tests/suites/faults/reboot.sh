@@ -16,15 +16,15 @@ stores=(lvm lvm-thin zfs) steps=(clone.volume clone.config clone.publish clone.r
 
 options_of() {
     case $1 in
-        lvm) options=(--bdev lvm --vgname rig --fssize 100M) ;;
-        lvm-thin) options=(--bdev lvm --vgname rig --thinpool pool --fssize 100M) ;;
-        zfs) options=(--bdev zfs --zfsroot rig/lxc) ;;
+        lvm) options=(--bdev lvm --vgname tank --fssize 100M) ;;
+        lvm-thin) options=(--bdev lvm --vgname tank --thinpool pool --fssize 100M) ;;
+        zfs) options=(--bdev zfs --zfsroot tank/lxc) ;;
     esac
 }
 
 cut_short() {
     mke2fs -q -t ext4 /dev/rig/kept && mount /dev/rig/kept "$work" || exit 1
-    make_group && lvm_quietly lvcreate -q -y --type thin-pool -L 3G --poolmetadatasize 16M -n pool rig && make_zpool || exit 1
+    make_group && lvm_quietly lvcreate -q -y --type thin-pool -L 3G --poolmetadatasize 16M -n pool tank && make_zpool || exit 1
     local store step
     for store in "${stores[@]}"; do
         options_of "$store"
@@ -42,8 +42,8 @@ cut_short() {
 
 heal() {
     mount /dev/rig/kept "$work" || exit 1
-    quiet vgchange -ay rig
-    modprobe zfs && zpool import -d /dev/rig -f rig || exit 1
+    quiet vgchange -ay tank
+    modprobe zfs && zpool import -d /dev/rig -f tank || exit 1
     local store step
     for store in "${stores[@]}"; do
         options_of "$store"
@@ -62,8 +62,8 @@ heal() {
             claim "$store: the parent goes" keiki destroy "base-$tail"
         done
     done
-    claim "no volume is left" test "$(lvs --noheadings -o lv_name rig | tr -d ' ' | paste -sd' ')" = pool
-    claim "no dataset is left" test "$(zfs list -H -o name -r -t all rig | paste -sd' ')" = "rig rig/lxc"
+    claim "no volume is left" test "$(lvs --noheadings -o lv_name tank | tr -d ' ' | paste -sd' ')" = pool
+    claim "no dataset is left" test "$(zfs list -H -o name -r -t all tank | paste -sd' ')" = "tank tank/lxc"
     drop_pools
     umount "$work"
     finish_claims

@@ -42,6 +42,7 @@ mod locks;
 mod make;
 mod moves;
 mod promote;
+mod reach;
 mod recover;
 mod relations;
 mod rename;

@@ -30,7 +30,7 @@ need_disk() {
 lvm_quietly() { LVM_SUPPRESS_FD_WARNINGS=1 "$@" >/dev/null; }
 
 make_group() { need_disk lvm lvm && lvm_quietly pvcreate -q -y -ff /dev/rig/lvm && lvm_quietly vgcreate -q tank /dev/rig/lvm; }
-make_zpool() { need_disk zfs zfs && modprobe zfs && zpool create -f -m none -O compression=off tank /dev/rig/zfs && zfs create tank/lxc; }
+make_zpool() { need_disk zfs zfs && modprobe zfs && udevadm settle && zpool create -f -m none -O compression=off tank "$(readlink -f /dev/rig/zfs)" && zfs create tank/lxc; }
 
 drop_pools() {
     if [ -b /dev/rig/lvm ] && vgs tank >/dev/null 2>&1; then
@@ -39,7 +39,7 @@ drop_pools() {
     fi
     if [ -b /dev/rig/zfs ] && [ -e /sys/module/zfs ] && zpool list -H -o name tank >/dev/null 2>&1; then
         zpool destroy -f tank
-        zpool labelclear -f /dev/rig/zfs 2>/dev/null || true
+        zpool labelclear -f "$(readlink -f /dev/rig/zfs)" 2>/dev/null || true
     fi
 }
 

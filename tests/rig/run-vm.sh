@@ -97,7 +97,7 @@ started=$(date +%s)
 (boot "${accelerator[@]}" -serial stdio >"$work/console" 2>&1) &
 machine=$!
 if [ -n "$quiet" ]; then filter=(sed -u -n '/rig: up after/,$p'); else filter=(cat); fi
-tail -n +1 -f --pid=$machine "$work/console" 2>/dev/null | tr -d '\r' | "${filter[@]}" &
+tail -n +1 -f --pid=$machine "$work/console" 2>/dev/null | sed -u 's/\r//g' | "${filter[@]}" &
 reader=$!
 timed_out=
 while kill -0 $machine 2>/dev/null; do

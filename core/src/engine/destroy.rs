@@ -6,8 +6,9 @@
 //! [destroy.relations]   destroy.record   destroy.reclaim (once a volume)   destroy.empty
 //! ```
 //!
-//! Until the commit point an error puts everything back. Behind it the intent stays until all is reclaimed: a busy mount or a kill
-//! delays the space, never the deletion.
+//! Until the commit point an error puts everything back, and so does a volume with a name of its own that is held, or out of
+//! reach, when it is the first to go. Behind it the intent stays until all is reclaimed: a busy mount or a kill delays the
+//! space, never the deletion.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -117,10 +118,12 @@ impl Engine {
         }
         let destroy = self.describe(plan, ancestry)?;
         require_unmounted(destroy.homes.iter().map(|leaving| leaving.home.as_path()), "destroy")?;
+        self.require_within_reach(&destroy)?;
         let begun = self.begin("destroy", Intent::Destroy(destroy.clone()), &[])?;
         let gone = self
             .carry_out_moves(context, "destroy.aside", &destroy.moves)
-            .and_then(|()| self.unpublish(context, &destroy));
+            .and_then(|()| self.unpublish(context, &destroy))
+            .and_then(|()| self.destroy_first(context, &destroy));
         if let Err(error) = gone {
             let undo = || republish(&destroy).and_then(|()| self.undo_moves(&destroy.moves));
             return Err(self.take_back(begun, error, undo));

@@ -203,17 +203,24 @@ impl Engine {
                 // Published, and then the directory could not be synced: nobody was told, so it comes back.
                 home::move_to_free(&made.home, &made.staging)?;
             }
-            let volume = made.staged_volume();
-            self.wait(self.store_of(&volume)?.destroy(context, &volume))?;
+            self.destroy_if_ours(context, &made.staged_volume())?;
             home::remove(&made.staging)?;
         }
         if let Some(freeze) = &make.freeze {
-            self.wait(self.store_of(&freeze.head)?.destroy(context, &freeze.head))?;
+            self.destroy_if_ours(context, &freeze.head)?;
         }
         for made in make.made.iter().filter(|made| made.snapshot.is_some()) {
             made.home.parent().into_iter().for_each(home::remove_if_empty);
         }
         Ok(())
+    }
+
+    /// Destroys what an operation made. Somebody else's object in its place is why the operation failed: it made nothing.
+    fn destroy_if_ours(&self, context: &Context, volume: &Volume) -> Result<()> {
+        match self.destroy_volume(context, volume) {
+            Err(error) if error.kind() == ErrorKind::Foreign => Ok(()),
+            other => other,
+        }
     }
 
     /// Resolves the intent of a dead owner.

@@ -26,7 +26,7 @@ case $store in
         ;;
     *)
         tools="lvm lvs lvcreate" package=lvm2
-        object() { echo "/dev/tank/$1"; }
+        object() { echo "tank/$1"; }
         make_object() { lvm_quietly lvcreate -q -y -W y -n "$1" -L 32M tank && echo precious | dd of="/dev/tank/$1" conv=fsync status=none; }
         object_state() { lvs --noheadings -o lv_uuid,lv_tags,lv_size "tank/$1"; head -c 4096 "/dev/tank/$1" | sha256sum; }
         there() { lvs "tank/$1" >/dev/null 2>&1; }
@@ -36,6 +36,7 @@ case $store in
         leftovers() { lvs --noheadings -o lv_name tank | tr -d ' ' | grep -vx pool; }
         ;;
 esac
+holder=
 make_pool "$store" || exit 1
 options=("${pool_options[@]}")
 trap 'drop_pools' EXIT

@@ -2,7 +2,8 @@
 //!
 //! Without `--bdev` a container goes to the first store here, as with LXC: `dir`. `--bdev best` takes the first usable
 //! of [`PREFERENCE`]: stores that snapshot and clone in constant time come first, and among those the ones whose clones
-//! leave their parent free; `dir`, which works everywhere, comes last.
+//! leave their parent free; `dir`, which works everywhere, comes last. `loop` is taken only when it is asked for, as with LXC: nobody
+//! should get images of a fixed size without knowing it.
 
 use keiki_core::registry::Registry;
 
@@ -23,6 +24,8 @@ pub(crate) fn of_this_build() -> Registry {
     let registry = registry.with(std::sync::Arc::new(keiki_dir::DirStore::new()));
     #[cfg(feature = "btrfs")]
     let registry = registry.with(std::sync::Arc::new(keiki_btrfs::BtrfsStore));
+    #[cfg(feature = "loop")]
+    let registry = registry.with(std::sync::Arc::new(keiki_loop::LoopStore::new()));
     #[cfg(feature = "lvm")]
     let registry = registry.with(std::sync::Arc::new(keiki_lvm::LvmStore));
     #[cfg(feature = "overlay")]

@@ -64,6 +64,16 @@ pub enum MountRecipe {
         /// Further options of overlayfs (`index=off`); a word without `=` is a flag.
         options: Vec<String>,
     },
+    /// A file system in an image file. Whoever executes the recipe binds a loop device and mounts it at once, so that no device is left
+    /// when something dies in between; mounts of one image share one device.
+    Image {
+        /// The type that was found in the image when the plan was made.
+        fstype: String,
+        /// The absolute path of the image.
+        image: PathBuf,
+        /// Options of that file system; a word without `=` is a flag.
+        options: Vec<String>,
+    },
     /// A file system on a device or in a pool.
     Filesystem {
         /// The type that was recorded when the volume was made; never guessed.

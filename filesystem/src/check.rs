@@ -8,6 +8,7 @@ use keiki_core::{Error, ErrorKind, Result};
 
 use crate::FileSystemType;
 use crate::kind::effect;
+use crate::lost_found;
 
 /// What a check may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,14 @@ pub fn check(context: &Context, fstype: FileSystemType, device: &Path, repair: R
     let call = fstype.tool(program).call().args(arguments).arg(device).accept(damaged);
     // The codes of e2fsck are bits: 1, errors were repaired; 4, errors are left; 8, it could not even begin.
     let call: Call = if fstype == FileSystemType::Ext4 { call.accept(1).accept(4 | 8) } else { call };
+    let is_ext4_repair = fstype == FileSystemType::Ext4 && repair == Repair::Safe;
+    // Of one that is too damaged to tell, nothing is taken away.
+    let had_lost_found = !is_ext4_repair || lost_found::exists(context, device).unwrap_or(true);
     let answer = effect(context, "filesystem.check", shown, || call.run(context))?;
+    // It makes one whether it needs one or not.
+    if !had_lost_found {
+        lost_found::remove(context, device)?;
+    }
     if answer.code & damaged == 0 {
         return Ok(());
     }

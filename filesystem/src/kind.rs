@@ -37,8 +37,8 @@ impl FileSystemType {
     #[must_use]
     pub fn minimum(self) -> Bytes {
         match self {
-            // Smaller ones exist, without a journal; nobody starts a container from them.
-            Self::Ext4 => Bytes(2 << 20),
+            // Smaller ones have no room for a journal.
+            Self::Ext4 => Bytes(8 << 20),
             // mkfs.xfs 5.19 and later.
             Self::Xfs => Bytes(300 << 20),
             // mkfs.btrfs 6.2.

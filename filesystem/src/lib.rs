@@ -14,6 +14,7 @@
 mod check;
 mod identity;
 mod kind;
+mod lost_found;
 mod make;
 mod resize;
 mod superblock;

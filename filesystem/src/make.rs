@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::FileSystemType;
 use crate::kind::effect;
+use crate::lost_found;
 
 /// By what a new file system can be recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,7 +23,8 @@ pub struct Labels<'a> {
 /// Makes a file system of type `fstype` on `device`. What was there is lost.
 ///
 /// # Behavior
-/// ext4 gets a checksum seed, so that a copy's identity can be changed without rewriting it. Announced as `filesystem.make`.
+/// It is empty: an ext4 has no `lost+found`, which `e2fsck` makes when it finds something. ext4 gets a checksum seed, so that a copy's
+/// identity can be changed without rewriting it. Announced as `filesystem.make`.
 ///
 /// # Errors
 /// `InvalidArgument` for a device that is too small; `Unavailable` without the tool, naming its package; what the tool says.
@@ -31,8 +33,8 @@ pub fn make(context: &Context, fstype: FileSystemType, device: &Path, labels: La
     refuse_small(fstype, device).map_err(|error| error.while_doing(shown()))?;
     let mut call = fstype.mkfs().call().arg("-q");
     call = match fstype {
-        // -F takes an image file for what it is.
-        FileSystemType::Ext4 => call.args(["-F", "-O", "metadata_csum,metadata_csum_seed"]),
+        // -F takes an image file for what it is. Smaller blocks, which it would choose for small devices, hold no large attributes.
+        FileSystemType::Ext4 => call.args(["-F", "-b", "4096", "-O", "metadata_csum,metadata_csum_seed"]),
         FileSystemType::Xfs | FileSystemType::Btrfs => call.arg("-f"),
     };
     if let Some(uuid) = labels.uuid {
@@ -44,7 +46,10 @@ pub fn make(context: &Context, fstype: FileSystemType, device: &Path, labels: La
     if let Some(label) = labels.label {
         call = call.arg("-L").arg(label);
     }
-    effect(context, "filesystem.make", shown, || call.arg(device).run(context).map(|_| ()))
+    effect(context, "filesystem.make", shown, || {
+        call.arg(device).run(context)?;
+        if fstype == FileSystemType::Ext4 { lost_found::remove(context, device) } else { Ok(()) }
+    })
 }
 
 fn article(fstype: FileSystemType) -> &'static str {

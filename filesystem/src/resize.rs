@@ -93,7 +93,7 @@ fn mounted(fstype: FileSystemType, device: &Path) -> Result<OwnedFd> {
 /// That nothing has it mounted, and ext4.
 ///
 /// # Errors
-/// `Unsupported` for xfs and btrfs; `NoSpace` when its content does not fit; `Corrupt` when it is damaged.
+/// `Unsupported` for xfs and btrfs; `InvalidArgument` when its content does not fit; `Corrupt` when it is damaged.
 pub fn shrink(context: &Context, fstype: FileSystemType, device: &Path, size: Bytes) -> Result<Bytes> {
     if fstype != FileSystemType::Ext4 {
         return Err(Error::new(
@@ -128,7 +128,7 @@ fn explain(error: Error) -> Error {
     if !is_too_full(said) {
         return error;
     }
-    Error::new(ErrorKind::NoSpace, "what it holds does not fit into so little")
+    Error::new(ErrorKind::InvalidArgument, "what it holds does not fit into so little")
         .with_source(error)
         .with_hint("remove files, or choose a larger size")
 }

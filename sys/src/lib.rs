@@ -8,6 +8,7 @@ pub mod clock;
 pub mod device_filter;
 pub mod filesystem_size;
 pub mod lock;
+pub mod loop_device;
 pub mod memfd;
 pub mod mount;
 pub mod netlink;

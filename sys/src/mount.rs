@@ -17,7 +17,7 @@ use std::path::Path;
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::mount::{FsPickFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 mod attributes;
 mod context;
@@ -108,6 +108,18 @@ pub fn attach_at(mount: impl AsFd, target: impl AsFd) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(mount, c"", target, c"", flags)
         .map_err(|errno| MountError::new("move_mount(mount, \"\", target, \"\")", errno))
+}
+
+/// Lets the file system below `mount` take writes; mounts that refuse them themselves go on refusing.
+///
+/// # Errors
+/// `EROFS` when its device takes none, `EPERM`.
+pub fn make_filesystem_writable(mount: impl AsFd) -> Result<()> {
+    let refused = |errno| MountError::new("fsconfig(fspick(mount), rw, FSCONFIG_CMD_RECONFIGURE)", errno);
+    let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+    let picked = rustix::mount::fspick(mount, c"", flags).map_err(refused)?;
+    rustix::mount::fsconfig_set_flag(&picked, "rw").map_err(refused)?;
+    rustix::mount::fsconfig_reconfigure(&picked).map_err(refused)
 }
 
 /// How a mount is taken away.

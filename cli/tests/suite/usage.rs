@@ -151,7 +151,7 @@ fn an_unknown_store_names_the_known_ones() {
     insta::assert_snapshot!(bed.line("create x --template busybox --bdev dri"), @r"
     --- stderr
     error: there is no store `dri` in this build of keiki
-    hint: stores here: dir, btrfs, lvm, overlay, zfs; `keiki stores` shows what each can do
+    hint: stores here: dir, btrfs, loop, lvm, overlay, zfs; `keiki stores` shows what each can do
     --- exit 2
     ");
     insta::assert_snapshot!(bed.line("create x --template busybox --bdev dir,,overlay"), @r"

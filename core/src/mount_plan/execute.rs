@@ -7,8 +7,9 @@
 //! For a user namespace, what is mounted is id-mapped: a directory or file system itself, a stack layer by layer, because
 //! overlayfs cannot be mapped as a whole.
 //!
-//! What it does not do: it activates no device.
+//! What it does not do: it activates no device, except for images, whose loop devices live no longer than their mounts.
 
+mod image;
 mod overlay;
 mod stack;
 
@@ -82,6 +83,9 @@ fn make(plan: &MountPlan, how: How<'_>) -> Result<OwnedFd> {
     let mount = match &plan.recipe {
         MountRecipe::Directory { path } => map_ids(directory(path)?, how.id_map)?,
         MountRecipe::Overlay { lowers, upper, options } => overlay::stack(lowers, upper, options, how)?,
+        MountRecipe::Image { fstype, image, options } => {
+            map_ids(image::mount_image(fstype, image, options, plan.read_only)?, how.id_map)?
+        }
         MountRecipe::Filesystem { fstype, device, options } => {
             map_ids(filesystem(fstype, device, options, plan.read_only)?, how.id_map)?
         }
@@ -126,16 +130,18 @@ fn directory(path: &Path) -> Result<OwnedFd> {
 }
 
 fn filesystem(fstype: &str, device: &str, options: &[String], read_only: bool) -> Result<OwnedFd> {
-    let mount = || {
-        let context = FsContext::open(fstype)?;
-        context.set_string("source", device.as_bytes())?;
-        if read_only && !options.iter().any(|option| option == "rw") {
-            context.set_flag("ro")?;
-        }
-        set_options(&context, options)?;
-        context.mount(MountAttrFlags::empty())
-    };
-    mount().map_err(|error| explain(error, format!("cannot mount `{device}` as {fstype}")))
+    let is_ro = read_only && !options.iter().any(|option| option == "rw");
+    let flags: &[&str] = if is_ro { &["ro"] } else { &[] };
+    mount_device(fstype, device, options, flags)
+        .map_err(|error| explain(error, format!("cannot mount `{device}` as {fstype}")))
+}
+
+fn mount_device(fstype: &str, device: &str, options: &[String], flags: &[&str]) -> mount::Result<OwnedFd> {
+    let context = FsContext::open(fstype)?;
+    context.set_string("source", device.as_bytes())?;
+    flags.iter().try_for_each(|flag| context.set_flag(flag))?;
+    set_options(&context, options)?;
+    context.mount(MountAttrFlags::empty())
 }
 
 /// Sets options in the form of a mount table: `key=value`, or a word that is a flag.

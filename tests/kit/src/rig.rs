@@ -21,6 +21,7 @@
 mod ballast;
 mod ground;
 mod image;
+mod image_files;
 mod lvm;
 pub mod namespace;
 mod path;
@@ -42,6 +43,7 @@ use keiki_core::volume::Volume;
 pub use ballast::Ballast;
 pub use ground::{Ground, Readable, hold_read_only};
 pub use image::FileSystem;
+pub use image_files::ImageRig;
 pub use lvm::{LvmRig, Sort as LvmSort};
 pub use path::PathRig;
 pub use stores::in_tree;

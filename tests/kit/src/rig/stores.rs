@@ -5,10 +5,11 @@ use std::sync::Arc;
 use keiki_btrfs::BtrfsStore;
 use keiki_core::reference::ReferenceOptions;
 use keiki_dir::DirStore;
+use keiki_loop::LoopStore;
 use keiki_overlay::OverlayStore;
 
 use super::reference::reference;
-use super::{FileSystem, LvmRig, LvmSort, PathRig, Rig, ZfsRig};
+use super::{FileSystem, ImageRig, LvmRig, LvmSort, PathRig, Rig, ZfsRig};
 
 /// Returns the rigs of the stores in this repository.
 #[must_use]
@@ -25,6 +26,9 @@ pub fn in_tree() -> Vec<Box<dyn Rig>> {
         Box::new(ZfsRig::new()),
         Box::new(LvmRig::new(LvmSort::Plain)),
         Box::new(LvmRig::new(LvmSort::Thin)),
+        Box::new(images(Native)),
+        Box::new(images(Xfs)),
+        Box::new(images(Btrfs)),
         Box::new(reference("independent", ReferenceOptions::independent())),
         Box::new(reference("independent-in-home", ReferenceOptions::independent().in_home())),
         Box::new(reference("freezing", ReferenceOptions::freezing().in_home())),
@@ -40,4 +44,8 @@ fn dir(file_system: FileSystem) -> PathRig {
 
 fn overlay(file_system: FileSystem) -> PathRig {
     PathRig::new(Arc::new(OverlayStore::new()), file_system).with_companion(Arc::new(DirStore::new()))
+}
+
+fn images(file_system: FileSystem) -> ImageRig {
+    ImageRig::new(Arc::new(LoopStore::new()), file_system).with_companion(Arc::new(DirStore::new()))
 }

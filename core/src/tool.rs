@@ -78,6 +78,7 @@ impl Answer {
     pub fn misunderstood(&self, why: &str) -> Error {
         Error::new(ErrorKind::Protocol, format!("cannot understand the answer of `{}`: {why}", self.command))
             .with_context("stdout", tail(&self.stdout))
+            .with_hint("run that command by hand to see what it says; nothing was concluded from it")
     }
 }
 

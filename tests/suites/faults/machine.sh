@@ -14,7 +14,7 @@ mkdir -p "$work"
 # What each store's tools are called.
 case $store in
     zfs)
-        tools=zfs package=zfsutils-linux
+        tools="zfs zpool" package=zfsutils-linux
         object() { echo "tank/lxc/$1"; }
         make_object() { zfs create -o canmount=noauto -o mountpoint=legacy "tank/lxc/$1" && mount -t zfs "tank/lxc/$1" /mnt && echo precious >/mnt/file && umount /mnt; }
         object_state() { zfs get -Hp -o value guid,createtxg,written "tank/lxc/$1"; mount -t zfs -o ro "tank/lxc/$1" /mnt && cat /mnt/file && umount /mnt; }

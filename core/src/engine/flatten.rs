@@ -16,8 +16,8 @@ impl Engine {
     /// Makes a container depend on nobody. One that depends on nobody already stays as it is.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] while it runs; [`ErrorKind::HasDependents`] while others need its head;
-    /// [`ErrorKind::NoSpace`]. The container is as it was then.
+    /// [`ErrorKind::Busy`](crate::error::ErrorKind::Busy) while it runs; [`ErrorKind::HasDependents`](crate::error::ErrorKind::HasDependents) while others need its head;
+    /// [`ErrorKind::NoSpace`](crate::error::ErrorKind::NoSpace). The container is as it was then.
     pub fn flatten(&self, context: &Context, key: &ContainerKey) -> Result<Outcome> {
         let shown = || format!("cannot flatten `{}`", key.name);
         self.know(context, std::slice::from_ref(key)).map_err(|error| error.while_doing(shown()))?;

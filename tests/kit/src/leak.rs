@@ -35,7 +35,7 @@ fn open_files(root: &Path) -> Vec<String> {
 }
 
 /// A program that is being started by another thread holds every mount of ours until its `execve`: such devices go by themselves.
-fn loop_devices_that_stay(root: &Path) -> Vec<String> {
+pub(crate) fn loop_devices_that_stay(root: &Path) -> Vec<String> {
     const PATIENCE: Duration = Duration::from_secs(2);
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -135,6 +135,11 @@ impl Rig for ImageRig {
 
     fn unmark(&self, _ground: &Ground, volume: &Volume) -> Result<Box<dyn Stranger>, Missing> {
         let path = image(volume);
+        // Whoever filled it a moment ago may not be unmounted yet, and the last unmount writes.
+        let bound = crate::leak::loop_devices_that_stay(path);
+        if !bound.is_empty() {
+            return Err(Missing(format!("an image that nobody has mounted ({})", bound.join(", "))));
+        }
         File::open(path)
             .and_then(|file| clear_mark(file.as_fd()))
             .map_err(|e| Missing(format!("a mark on `{}` that can be taken away ({e})", path.display())))?;

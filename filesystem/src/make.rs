@@ -48,8 +48,21 @@ pub fn make(context: &Context, fstype: FileSystemType, device: &Path, labels: La
     }
     effect(context, "filesystem.make", shown, || {
         call.arg(device).run(context)?;
+        require_made(fstype, device)?;
         if fstype == FileSystemType::Ext4 { lost_found::remove(context, device) } else { Ok(()) }
     })
+}
+
+/// A tool that says nothing and makes nothing must not leave a volume that cannot be mounted.
+fn require_made(fstype: FileSystemType, device: &Path) -> Result<()> {
+    match crate::probe(device)? {
+        Some(found) if found.fstype == fstype => Ok(()),
+        _ => Err(Error::new(
+            ErrorKind::Protocol,
+            format!("the tool ended well and there is no {fstype} on it"),
+        )
+        .with_hint(format!("see which `mkfs.{fstype}` is the first in PATH, and run it by hand"))),
+    }
 }
 
 fn article(fstype: FileSystemType) -> &'static str {

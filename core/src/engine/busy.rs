@@ -4,7 +4,8 @@
 //! One reading of our own mount table; only when it names the home are other processes looked at, to say who holds it. What other
 //! mount namespaces hold is not refused here: a store that minds says so itself.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use keiki_sys::mount::holders::holders_of;
 use keiki_sys::mount::table::{self, MountEntry};
@@ -22,6 +23,44 @@ pub(super) fn require_unmounted<'a>(homes: impl IntoIterator<Item = &'a Path>, v
         None => Ok(()),
         Some((home, entry)) => Err(refusal(home, entry, verb)),
     }
+}
+
+/// How long a loop device may take to go by itself: a program that is being started holds our mounts until its `execve`.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Refuses while a loop device is bound to a file in one of the homes: whoever mounted it would go on writing into a file that
+/// nobody can reach.
+///
+/// # Errors
+/// [`ErrorKind::Busy`] naming the device and the command that helps.
+pub(super) fn require_unbound<'a>(homes: impl IntoIterator<Item = &'a Path>, verb: &str) -> Result<()> {
+    let homes: Vec<&Path> = homes.into_iter().collect();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match bound_devices().into_iter().find(|(_, file)| homes.iter().any(|home| file.starts_with(home))) {
+            None => return Ok(()),
+            Some((device, file)) if Instant::now() >= deadline => {
+                let text = format!("cannot {verb}: `{}` is bound to `{}`", device.display(), file.display());
+                let hint = format!(
+                    "unmount `{0}` (`findmnt -S {0}` shows where), `losetup -d {0}`, then repeat the command",
+                    device.display()
+                );
+                return Err(Error::new(ErrorKind::Busy, text).with_hint(hint));
+            }
+            Some(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+/// Returns the loop devices that are in use, each with its file, as the kernel tells (`sysfs-block-loop`).
+fn bound_devices() -> Vec<(PathBuf, PathBuf)> {
+    // A machine without loop devices, or whose sysfs is not mounted, has none bound that could be found.
+    let Ok(list) = std::fs::read_dir("/sys/block") else { return Vec::new() };
+    let bound = list.flatten().filter_map(|entry| {
+        let file = std::fs::read_to_string(entry.path().join("loop/backing_file")).ok()?;
+        Some((Path::new("/dev").join(entry.file_name()), PathBuf::from(file.trim_end())))
+    });
+    bound.collect()
 }
 
 fn in_use<'a>(mounts: &'a [MountEntry], home: &Path) -> Option<&'a MountEntry> {

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::ancestry::Ancestry;
-use super::busy::require_unmounted;
+use super::busy::{require_unbound, require_unmounted};
 use super::catalogue::Neighbourhood;
 use super::catalogue::journal as rows;
 use super::discover::snapshot_as_container;
@@ -117,7 +117,9 @@ impl Engine {
             relations::refuse_counted(key, "destroy")?;
         }
         let destroy = self.describe(plan, ancestry)?;
-        require_unmounted(destroy.homes.iter().map(|leaving| leaving.home.as_path()), "destroy")?;
+        let homes = || destroy.homes.iter().map(|leaving| leaving.home.as_path());
+        require_unmounted(homes(), "destroy")?;
+        require_unbound(homes(), "destroy")?;
         self.require_within_reach(&destroy)?;
         let begun = self.begin("destroy", Intent::Destroy(destroy.clone()), &[])?;
         let gone = self

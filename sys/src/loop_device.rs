@@ -136,9 +136,9 @@ impl LoopDevice {
     /// What the kernel says.
     pub fn of_file(image: BorrowedFd<'_>) -> Result<Option<Self>> {
         let wanted = fstat(image).of_call(|| "fstat(image)".to_owned())?;
-        for (number, backing) in bound()? {
+        for (path, backing) in bound()? {
             if may_be(&backing, (wanted.st_dev, wanted.st_ino), image)
-                && let Some(device) = Self::open_if(number, (wanted.st_dev, wanted.st_ino))?
+                && let Some(device) = Self::open_if(path, (wanted.st_dev, wanted.st_ino))?
             {
                 return Ok(Some(device));
             }
@@ -147,8 +147,7 @@ impl LoopDevice {
     }
 
     /// Opens a device and looks again: only while it is open can it not be cleared and bound to something else.
-    fn open_if(number: u32, identity: (u64, u64)) -> Result<Option<Self>> {
-        let path = node(number);
+    fn open_if(path: PathBuf, identity: (u64, u64)) -> Result<Option<Self>> {
         let Some(fd) = open_node(&path)? else { return Ok(None) };
         match status(fd.as_fd()) {
             Ok(info) if (info.device, info.inode) == identity && info.offset == 0 => {
@@ -256,19 +255,24 @@ fn status(device: BorrowedFd<'_>) -> Result<Info> {
     if result < 0 { Err(CallError::last("ioctl(loop, LOOP_GET_STATUS64)")) } else { Ok(info) }
 }
 
-/// Returns the bound devices with the paths of their files, as sysfs shows them. No device is opened: that would keep one from
-/// clearing itself.
-fn bound() -> Result<Vec<(u32, PathBuf)>> {
+/// Returns the nodes of the bound devices with the paths of their files, as sysfs shows them (`sysfs-block-loop`).
+///
+/// # Behavior
+/// No device is opened: that would keep one from clearing itself. A machine without sysfs shows none.
+///
+/// # Errors
+/// When the list of block devices cannot be read.
+pub fn bound() -> Result<Vec<(PathBuf, PathBuf)>> {
     const BLOCK: &str = "/sys/block";
     let entries = match std::fs::read_dir(BLOCK) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.of_call(|| format!("readdir({BLOCK:?})"))?,
     };
     let devices = entries.flatten().filter_map(|entry| {
-        let number = entry.file_name().to_str()?.strip_prefix("loop")?.parse().ok()?;
+        let number = entry.file_name().to_str()?.strip_prefix("loop")?.parse::<u32>().ok()?;
         let backing = std::fs::read(entry.path().join("loop/backing_file")).ok()?;
         let text = backing.strip_suffix(b"\n").unwrap_or(&backing);
-        Some((number, PathBuf::from(std::ffi::OsStr::from_bytes(text))))
+        Some((node(number), PathBuf::from(std::ffi::OsStr::from_bytes(text))))
     });
     Ok(devices.collect())
 }

@@ -4,9 +4,10 @@
 //! One reading of our own mount table; only when it names the home are other processes looked at, to say who holds it. What other
 //! mount namespaces hold is not refused here: a store that minds says so itself.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use keiki_sys::loop_device;
 use keiki_sys::mount::holders::holders_of;
 use keiki_sys::mount::table::{self, MountEntry};
 
@@ -37,7 +38,8 @@ pub(super) fn require_unbound<'a>(homes: impl IntoIterator<Item = &'a Path>, ver
     let homes: Vec<&Path> = homes.into_iter().collect();
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match bound_devices().into_iter().find(|(_, file)| homes.iter().any(|home| file.starts_with(home))) {
+        let bound = loop_device::bound().or_err(|| "cannot look for loop devices".to_owned())?;
+        match bound.into_iter().find(|(_, file)| homes.iter().any(|home| file.starts_with(home))) {
             None => return Ok(()),
             Some((device, file)) if Instant::now() >= deadline => {
                 let text = format!("cannot {verb}: `{}` is bound to `{}`", device.display(), file.display());
@@ -50,17 +52,6 @@ pub(super) fn require_unbound<'a>(homes: impl IntoIterator<Item = &'a Path>, ver
             Some(_) => std::thread::sleep(Duration::from_millis(10)),
         }
     }
-}
-
-/// Returns the loop devices that are in use, each with its file, as the kernel tells (`sysfs-block-loop`).
-fn bound_devices() -> Vec<(PathBuf, PathBuf)> {
-    // A machine without loop devices, or whose sysfs is not mounted, has none bound that could be found.
-    let Ok(list) = std::fs::read_dir("/sys/block") else { return Vec::new() };
-    let bound = list.flatten().filter_map(|entry| {
-        let file = std::fs::read_to_string(entry.path().join("loop/backing_file")).ok()?;
-        Some((Path::new("/dev").join(entry.file_name()), PathBuf::from(file.trim_end())))
-    });
-    bound.collect()
 }
 
 fn in_use<'a>(mounts: &'a [MountEntry], home: &Path) -> Option<&'a MountEntry> {

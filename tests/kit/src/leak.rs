@@ -48,13 +48,9 @@ pub(crate) fn loop_devices_that_stay(root: &Path) -> Vec<String> {
 }
 
 fn loop_devices(root: &Path) -> Vec<String> {
-    let Ok(list) = std::fs::read_dir("/sys/block") else { return Vec::new() };
-    let files = list.flatten().filter_map(|entry| {
-        let backing = std::fs::read_to_string(entry.path().join("loop/backing_file")).ok()?;
-        Some((entry.file_name(), backing))
-    });
-    let ours = files.filter(|(_, backing)| Path::new(backing.trim_end()).starts_with(root));
-    ours.map(|(device, backing)| format!("{} on {}", device.display(), backing.trim_end())).collect()
+    let bound = keiki_sys::loop_device::bound().unwrap_or_default();
+    let ours = bound.iter().filter(|(_, file)| file.starts_with(root));
+    ours.map(|(device, file)| format!("{} on {}", device.display(), file.display())).collect()
 }
 
 /// Homes in the making belong to operations; when none runs there are none.

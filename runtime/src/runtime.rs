@@ -191,14 +191,14 @@ impl Runtime {
         let config = self.engine.read_config(key)?;
         let (settings, warnings) = settings::read(&config, &key.home().join("config"), key.name.as_str())?;
         let root = self.engine.attach(context, key, AttachMode::ReadWrite)?;
-        let init = || settings.init.clone().unwrap_or_else(|| vec!["/sbin/init".into()]);
+        let init = || settings.program.init.clone().unwrap_or_else(|| vec!["/sbin/init".into()]);
         let argv = options.command.clone().filter(|argv| !argv.is_empty()).unwrap_or_else(init);
         let mut variables: Vec<(OsString, OsString)> =
             vec![("PATH".into(), exec::PATH.into()), ("container".into(), "lxc".into())];
         if stdio == Stdio::Terminal {
             variables.extend(std::env::var_os("TERM").map(|term| ("TERM".into(), term)));
         }
-        variables.extend(settings.environment.iter().cloned());
+        variables.extend(settings.program.environment.iter().cloned());
         variables.extend(options.environment.iter().cloned());
         let is_left_to_us = settings.ephemeral && stdio == Stdio::Console;
         let afterwards = self.ephemeral_cleanup.as_ref().filter(|_| is_left_to_us).map(|argv| {

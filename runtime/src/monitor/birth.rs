@@ -20,8 +20,11 @@ use super::Monitor;
 use super::first_process::{self, Ingredients};
 use crate::channel;
 use crate::failure::{AtStep, Failure, Step};
-use crate::plan::{Dev, DeviceRule, Devices, Limit, Network};
 use crate::rundir::KILL;
+use crate::settings::cgroup::Limit;
+use crate::settings::cgroup::devices::{DeviceRule, Devices};
+use crate::settings::mounts::Dev;
+use crate::settings::network::Network;
 
 /// What a first process tells before it executes its program.
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,7 +49,7 @@ impl Monitor {
     pub(super) fn give_birth(&mut self) -> Step<Running> {
         let payload = self.make_cgroup()?;
         let root = mount_plan::execute(&self.plan.root).at("mount the root filesystem")?;
-        let console = match self.plan.settings.dev {
+        let console = match self.plan.settings.mounts.dev {
             Dev::Made(_) => None,
             Dev::Kept => Some(Pair::of_host().at("make the console")?),
         };
@@ -66,14 +69,14 @@ impl Monitor {
     fn make_cgroup(&mut self) -> Step<Option<OwnedFd>> {
         let layout = cgroup::layout();
         let settings = &self.plan.settings;
-        let made = Cgroup::make(&layout.base(), &settings.cgroup_name).at("make the cgroup")?;
+        let made = Cgroup::make(&layout.base(), &settings.cgroup.name).at("make the cgroup")?;
         self.record.cgroups.push(made.path().to_owned());
         // Recorded at once: whoever finds us killed must find it.
         self.publish(crate::status::ContainerState::Starting)?;
-        for limit in self.plan.settings.limits.iter().filter(|limit| limit.controller.is_none()) {
+        for limit in self.plan.settings.cgroup.limits.iter().filter(|limit| limit.controller.is_none()) {
             apply(&made, limit)?;
         }
-        if let Some(devices) = &self.plan.settings.devices {
+        if let Some(devices) = &self.plan.settings.cgroup.devices {
             filter_devices(&made, devices)?;
         }
         if layout.has_version_2() { made.open().at("open the cgroup").map(Some) } else { Ok(None) }
@@ -118,13 +121,20 @@ impl Monitor {
     /// Joins the hierarchies of version 1 whose limits the configuration names; each costs a grace period of RCU.
     fn join_version_1(&mut self, pid: u32) -> Step {
         let mut joined: Vec<(String, Cgroup)> = Vec::new();
-        let limits: Vec<Limit> =
-            self.plan.settings.limits.iter().filter(|limit| limit.controller.is_some()).cloned().collect();
+        let limits: Vec<Limit> = self
+            .plan
+            .settings
+            .cgroup
+            .limits
+            .iter()
+            .filter(|limit| limit.controller.is_some())
+            .cloned()
+            .collect();
         for limit in &limits {
             let Some(controller) = &limit.controller else { continue };
             if !joined.iter().any(|(known, _)| known == controller) {
                 let hierarchy = cgroup::version_1(controller).ok_or_else(|| missing_controller(limit))?;
-                let made = Cgroup::make_version_1(&hierarchy, &self.plan.settings.cgroup_name)
+                let made = Cgroup::make_version_1(&hierarchy, &self.plan.settings.cgroup.name)
                     .at("make the cgroup")
                     .map_err(|failure| failure.about(hierarchy.display()))?;
                 self.record.cgroups.push(made.path().to_owned());

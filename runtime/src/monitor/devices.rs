@@ -15,7 +15,7 @@ use rustix::mount::MountAttrFlags;
 use super::mounts::{inside, show_upon};
 use crate::channel::DESCRIPTORS_MAX;
 use crate::failure::{AtStep, Failure, Step};
-use crate::plan::Settings;
+use crate::settings::Settings;
 
 /// Name, major, minor. All may be read and written by everybody.
 const NODES: [(&str, u32, u32); 6] =
@@ -63,7 +63,7 @@ pub(super) fn make(root: &RootDir, size: u64) -> Step<OwnedFd> {
 
 /// Mounts what is below `/dev` and makes console and terminals.
 pub(super) fn furnish(settings: &Settings, dev: &OwnedFd) -> Step<Consoles> {
-    if !settings.entries.iter().any(|entry| entry.target.as_os_str() == "dev/shm") {
+    if !settings.mounts.entries.iter().any(|entry| entry.target.as_os_str() == "dev/shm") {
         let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
         let shm = in_memory("50%", flags)?;
         rustix::fs::chmodat(&shm, ".", Mode::from_raw_mode(0o1777), rustix::fs::AtFlags::empty())
@@ -78,7 +78,7 @@ pub(super) fn furnish(settings: &Settings, dev: &OwnedFd) -> Step<Consoles> {
     show(&console, dev, "console")?;
     let mut terminals = Vec::new();
     let room = u32::try_from(DESCRIPTORS_MAX).unwrap_or(u32::MAX).saturating_sub(2);
-    for number in 1..=settings.terminals.min(room) {
+    for number in 1..=settings.terminals.count.min(room) {
         let pair = new_terminal(&pts)?;
         show(&pair, dev, &format!("tty{number}"))?;
         terminals.push(pair.master);
@@ -105,8 +105,12 @@ fn pseudo_terminals(settings: &Settings) -> Step<OwnedFd> {
         context.set_string("ptmxmode", b"0666")?;
         context.set_string("mode", b"0620")?;
         context.set_string("gid", TTY_GROUP.as_bytes())?;
-        if settings.pty_max > 0 {
-            let most = settings.pty_max.saturating_add(settings.terminals).saturating_add(SPARE_TERMINALS);
+        if settings.terminals.pty_max > 0 {
+            let most = settings
+                .terminals
+                .pty_max
+                .saturating_add(settings.terminals.count)
+                .saturating_add(SPARE_TERMINALS);
             context.set_string("max", most.to_string().as_bytes())?;
         }
         context.mount(MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC)

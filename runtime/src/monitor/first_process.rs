@@ -19,10 +19,13 @@ use rustix::process::Signal;
 
 use super::birth::FromChild;
 use super::{devices, identity, kernel_mounts, mounts};
+use crate::channel;
 use crate::exec;
 use crate::failure::{AtStep, Failure, Step};
-use crate::plan::{Dev, Network, StartPlan, Stdio};
-use crate::{channel, plan::Settings};
+use crate::plan::{StartPlan, Stdio};
+use crate::settings::Settings;
+use crate::settings::mounts::Dev;
+use crate::settings::network::Network;
 
 /// What the monitor hands over.
 #[derive(Debug)]
@@ -61,7 +64,7 @@ fn become_init(plan: &StartPlan, root: OwnedFd, sync: &OwnedFd, console: Option<
     mounts::change_root(&root)?;
     drop(root);
     name_and_network(settings)?;
-    identity::limit_resources(&settings.rlimits)?;
+    identity::limit_resources(&settings.parameters.rlimits)?;
     let consoles = consoles.as_ref();
     let mut descriptors: Vec<BorrowedFd<'_>> = Vec::new();
     if let Some(consoles) = consoles {
@@ -83,22 +86,22 @@ fn die_with_the_monitor() -> Step {
 }
 
 fn mount_everything(settings: &Settings, root: &RootDir) -> Step<Option<devices::Consoles>> {
-    let dev = match settings.dev {
+    let dev = match settings.mounts.dev {
         Dev::Made(size) => Some(devices::make(root, size)?),
         Dev::Kept => None,
     };
     kernel_mounts::proc(settings, root, dev.as_ref().map(AsFd::as_fd))?;
-    let sys = kernel_mounts::sys(settings.sys, root)?;
-    kernel_mounts::cgroup(settings.cgroup, root, sys.as_ref().map(AsFd::as_fd))?;
+    let sys = kernel_mounts::sys(settings.mounts.sys, root)?;
+    kernel_mounts::cgroup(settings.mounts.cgroup, root, sys.as_ref().map(AsFd::as_fd))?;
     let consoles = dev.map(|dev| devices::furnish(settings, &dev)).transpose()?;
-    for entry in &settings.entries {
+    for entry in &settings.mounts.entries {
         mounts::mount_entry(root, entry)?;
     }
     Ok(consoles)
 }
 
 fn name_and_network(settings: &Settings) -> Step {
-    rustix::system::sethostname(settings.host_name.as_bytes()).at("set the host name")?;
+    rustix::system::sethostname(settings.program.host_name.as_bytes()).at("set the host name")?;
     match settings.network {
         Network::Own => keiki_sys::netlink::raise_loopback().at("raise the loopback interface"),
         Network::Host => Ok(()),
@@ -122,7 +125,7 @@ fn connect(stdio: Stdio, console: Option<BorrowedFd<'_>>) -> Step {
 
 fn execute(plan: &StartPlan) -> Step<Infallible> {
     let settings = &plan.settings;
-    if let Some(cwd) = &settings.cwd {
+    if let Some(cwd) = &settings.program.cwd {
         // This is the container's own tree now; LXC makes a missing directory too.
         let entered = std::fs::create_dir_all(cwd).and_then(|()| std::env::set_current_dir(cwd));
         entered.at("change to the directory").map_err(|failure| failure.about(cwd.display()))?;

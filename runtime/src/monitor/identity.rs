@@ -4,14 +4,15 @@ use keiki_sys::caps;
 use rustix::process::{Gid, Resource, Rlimit as KernelRlimit, Uid};
 
 use crate::failure::{AtStep, Failure, Step};
-use crate::plan::{Rlimit, Settings};
+use crate::settings::Settings;
+use crate::settings::parameters::Rlimit;
 
 /// Takes on the identity that the configuration says.
 pub(super) fn assume(settings: &Settings) -> Step {
-    caps::bound(settings.capabilities).at("drop capabilities")?;
+    caps::bound(settings.confinement.capabilities()).at("drop capabilities")?;
     caps::clear_inheritable().at("drop inheritable capabilities")?;
-    become_user(settings.uid, settings.gid, &settings.groups)?;
-    if settings.no_new_privileges {
+    become_user(settings.program.uid, settings.program.gid, &settings.program.groups)?;
+    if settings.confinement.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at("give up new privileges")?;
     }
     Ok(())

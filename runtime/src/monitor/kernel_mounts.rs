@@ -13,25 +13,26 @@ use rustix::mount::MountAttrFlags;
 
 use super::mounts::{clone_of, forbid_writing, inside, show_upon};
 use crate::failure::{AtStep, Step};
-use crate::plan::{Automount, Settings};
+use crate::settings::Settings;
+use crate::settings::mounts::Automount;
 
 /// Files of `/proc` that tell about the host and that no system needs; they read as empty.
 const MASKED: [&str; 3] = ["kcore", "keys", "timer_list"];
 
 /// Mounts `/proc` and sets the configured kernel parameters.
 pub(super) fn proc(settings: &Settings, root: &RootDir, dev: Option<BorrowedFd<'_>>) -> Step {
-    if settings.proc == Automount::None && settings.sysctls.is_empty() {
+    if settings.mounts.proc == Automount::None && settings.parameters.sysctls.is_empty() {
         return Ok(());
     }
     let proc = kernel_file_system("proc")?;
-    for (key, value) in &settings.sysctls {
+    for (key, value) in &settings.parameters.sysctls {
         set_parameter(&proc, key, value)?;
     }
-    if settings.proc == Automount::None {
+    if settings.mounts.proc == Automount::None {
         return Ok(());
     }
     attach(&proc, root, "proc")?;
-    match settings.proc {
+    match settings.mounts.proc {
         Automount::Mixed => protect_proc(&proc, dev),
         Automount::ReadOnly => forbid_writing(&proc),
         Automount::None | Automount::ReadWrite => Ok(()),

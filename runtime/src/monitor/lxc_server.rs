@@ -58,7 +58,7 @@ impl LxcServer {
             clients: Vec::new(),
             name: plan.name.clone(),
             lxcpath: plan.lxcpath.clone(),
-            host_name: plan.settings.host_name.clone(),
+            host_name: plan.settings.program.host_name.clone(),
             last: None,
         }
     }

@@ -14,7 +14,7 @@ use rustix::mount::{
 };
 
 use crate::failure::{AtStep, Failure, Step};
-use crate::plan::{Bind, Create, MountEntry};
+use crate::settings::mounts::entry::{Bind, Create, MountEntry};
 
 /// Cuts the namespace off from the host's: no mount event travels in either direction.
 pub(super) fn isolate() -> Step {

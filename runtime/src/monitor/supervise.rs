@@ -134,7 +134,7 @@ impl Monitor {
         let relay = match self.plan.stdio {
             Stdio::Terminal => Relay::new(master, Input::Standard, Output::Standard),
             Stdio::Console | Stdio::Inherited => {
-                let log = self.plan.settings.console_log.as_ref();
+                let log = self.plan.settings.terminals.console_log.as_ref();
                 let log = log.map(|path| open_log(path)).transpose()?;
                 Relay::new(master, Input::None, log.map_or(Output::Nowhere, Output::File))
             }
@@ -196,14 +196,15 @@ impl Monitor {
     fn halt(&mut self, running: &Running) -> Step {
         self.publish(ContainerState::Stopping)?;
         self.thaw()?;
-        let number = self.plan.settings.halt_signal.unwrap_or_else(|| halt_signal(running.pid));
+        let number = self.plan.settings.program.halt_signal.unwrap_or_else(|| halt_signal(running.pid));
         send_if_alive(running.pidfd.as_fd(), number).at("ask it to shut down")
     }
 
     fn kill(&mut self, running: &Running) -> Step {
         self.publish(ContainerState::Stopping)?;
         // The first process takes every other one of its pid namespace with it; the cgroup gets what joined since.
-        send_if_alive(running.pidfd.as_fd(), self.plan.settings.stop_signal.unwrap_or(KILL)).at("kill it")?;
+        send_if_alive(running.pidfd.as_fd(), self.plan.settings.program.stop_signal.unwrap_or(KILL))
+            .at("kill it")?;
         send_if_alive(running.pidfd.as_fd(), KILL).at("kill it")?;
         match self.record.cgroups.first() {
             Some(path) => Cgroup::at(path).kill().at("kill its cgroup"),

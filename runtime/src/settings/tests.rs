@@ -1,5 +1,6 @@
+use super::mounts::Automount;
+use super::mounts::entry::{Bind, Create};
 use super::*;
-use crate::plan::{Bind, Create};
 
 fn read_text(text: &str) -> Result<(Settings, Vec<String>)> {
     read(text.as_bytes(), Path::new("/c/config"), "web")
@@ -23,11 +24,14 @@ lxc.net.0.type = empty
 ";
     let (settings, warnings) = read_text(text).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
-    assert_eq!((settings.host_name.as_str(), settings.terminals, settings.halt_signal), ("b1", 5, Some(10)));
-    assert_eq!((settings.proc, settings.sys), (Automount::Mixed, Automount::ReadOnly));
-    assert_eq!(settings.capabilities.count_zeros(), 4);
-    assert_eq!(settings.entries[0].create, Create::Directory);
-    assert_eq!((settings.entries[1].bind, settings.entries[1].attributes), (Bind::Single, 1));
+    assert_eq!(
+        (settings.program.host_name.as_str(), settings.terminals.count, settings.program.halt_signal),
+        ("b1", 5, Some(10))
+    );
+    assert_eq!((settings.mounts.proc, settings.mounts.sys), (Automount::Mixed, Automount::ReadOnly));
+    assert_eq!(settings.confinement.capabilities().count_zeros(), 4);
+    assert_eq!(settings.mounts.entries[0].create, Create::Directory);
+    assert_eq!((settings.mounts.entries[1].bind, settings.mounts.entries[1].attributes), (Bind::Single, 1));
 }
 
 #[test]
@@ -60,17 +64,18 @@ fn what_is_wrong_is_refused_with_its_place() {
 fn an_empty_value_clears_and_martian_lines_are_passed_over() {
     let text = "foo\nlxc.cap.drop = sys_time\nlxc.cap.drop =\nlxc.environment = A=1\n";
     let (settings, _) = read_text(text).unwrap();
-    assert_eq!(settings.capabilities, u64::MAX);
-    assert_eq!(settings.environment, [("A".into(), "1".into())]);
+    assert_eq!(settings.confinement.capabilities(), u64::MAX);
+    assert_eq!(settings.program.environment, [("A".into(), "1".into())]);
 }
 
 #[test]
 fn limits_name_their_hierarchy() {
     let (settings, _) =
         read_text("lxc.cgroup.memory.limit_in_bytes = 64M\nlxc.cgroup2.memory.max = 64M").unwrap();
-    let controllers: Vec<_> = settings.limits.iter().map(|limit| limit.controller.as_deref()).collect();
+    let controllers: Vec<_> =
+        settings.cgroup.limits.iter().map(|limit| limit.controller.as_deref()).collect();
     assert_eq!(controllers, [Some("memory"), None]);
-    assert_eq!(settings.limits[0].file, "memory.limit_in_bytes");
+    assert_eq!(settings.cgroup.limits[0].file, "memory.limit_in_bytes");
 }
 
 #[test]
@@ -80,7 +85,7 @@ fn device_rules_become_one_default_with_exceptions() {
                 lxc.cgroup2.devices.deny = b *:* m\n";
     let (settings, warnings) = read_text(text).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
-    let devices = settings.devices.unwrap();
+    let devices = settings.cgroup.devices.unwrap();
     assert!(!devices.allows);
     assert_eq!(devices.exceptions.len(), 1);
     assert_eq!((devices.exceptions[0].major, devices.exceptions[0].minor), (Some(1), Some(3)));
@@ -95,6 +100,9 @@ fn values_are_read_as_lxc_reads_them() {
         "lxc.tty.max = 010\nlxc.pty.max = 0x10\nlxc.ephemeral = 01\nlxc.signal.halt = sigpwr\nlxc.prlimit.core = -1\n",
     )
     .unwrap();
-    assert_eq!((settings.terminals, settings.pty_max, settings.ephemeral), (8, 16, true));
-    assert_eq!((settings.halt_signal, settings.rlimits[0].soft, warnings.len()), (Some(30), None, 0));
+    assert_eq!((settings.terminals.count, settings.terminals.pty_max, settings.ephemeral), (8, 16, true));
+    assert_eq!(
+        (settings.program.halt_signal, settings.parameters.rlimits[0].soft, warnings.len()),
+        (Some(30), None, 0)
+    );
 }

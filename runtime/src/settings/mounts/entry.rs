@@ -5,9 +5,43 @@ use std::path::PathBuf;
 use keiki_config::Setting;
 use keiki_core::{ErrorKind, Result};
 use rustix::mount::MountAttrFlags;
+use serde::{Deserialize, Serialize};
 
-use super::refuse;
-use crate::plan::{Bind, Create, MountEntry};
+use super::super::{invalid, refuse};
+
+/// One line of `lxc.mount.entry`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MountEntry {
+    pub(crate) source: String,
+    /// Below the container's root, without a leading slash.
+    pub(crate) target: PathBuf,
+    pub(crate) fstype: String,
+    pub(crate) bind: Bind,
+    /// `MOUNT_ATTR_*` bits.
+    pub(crate) attributes: u32,
+    /// Options of the file system.
+    pub(crate) data: Vec<String>,
+    pub(crate) create: Create,
+    pub(crate) optional: bool,
+    /// Whether the source of a bind mount is below the container's root.
+    pub(crate) relative: bool,
+}
+
+/// Whether an entry makes a mount or shows a directory a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Bind {
+    None,
+    Single,
+    Recursive,
+}
+
+/// What is made when the target of an entry is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Create {
+    Nothing,
+    Directory,
+    File,
+}
 
 /// Words that change nothing here: they are the default, or propagation, which no mount of a container has.
 const WITHOUT_EFFECT: [&str; 16] = [
@@ -32,11 +66,11 @@ const WITHOUT_EFFECT: [&str; 16] = [
 pub(super) fn parse(line: &Setting) -> Result<MountEntry> {
     let fields: Vec<String> = line.value.split_ascii_whitespace().map(unescaped).collect();
     let [source, target, fstype, rest @ ..] = &fields[..] else {
-        return Err(refuse(line, ErrorKind::InvalidArgument, "write `SOURCE TARGET TYPE OPTIONS 0 0`"));
+        return Err(invalid(line, "write `SOURCE TARGET TYPE OPTIONS 0 0`"));
     };
     let target: PathBuf = target.trim_start_matches('/').into();
     if target.as_os_str().is_empty() || target.components().any(|part| part.as_os_str() == "..") {
-        return Err(refuse(line, ErrorKind::InvalidArgument, "this is no place below the container's root"));
+        return Err(invalid(line, "this is no place below the container's root"));
     }
     let mut entry = MountEntry {
         source: source.clone(),

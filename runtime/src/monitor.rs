@@ -18,6 +18,7 @@ mod lxc_server;
 mod mounts;
 mod relay;
 mod supervise;
+mod user_namespace;
 
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;

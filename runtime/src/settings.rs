@@ -6,6 +6,7 @@
 
 pub(crate) mod cgroup;
 pub(crate) mod confinement;
+pub(crate) mod identities;
 pub(crate) mod mounts;
 pub(crate) mod network;
 pub(crate) mod parameters;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use cgroup::CgroupSettings;
 use confinement::Confinement;
+use identities::Identities;
 use mounts::Mounts;
 use network::Network;
 use parameters::Parameters;
@@ -47,15 +49,8 @@ const WITHOUT_EFFECT: [&str; 15] = [
 ];
 
 /// Keys, or beginnings of keys, that are understood and not applied by this version, and belong to no part yet.
-const NOT_APPLIED: [&str; 7] = [
-    "lxc.hook.",
-    "lxc.namespace.",
-    "lxc.rootfs.options",
-    "lxc.sched.core",
-    "lxc.time.offset.",
-    "lxc.hook",
-    "lxc.monitor.",
-];
+const NOT_APPLIED: [&str; 6] =
+    ["lxc.hook.", "lxc.namespace.", "lxc.sched.core", "lxc.time.offset.", "lxc.hook", "lxc.monitor."];
 
 /// Why a key is warned about.
 const NOT_BY_THIS_VERSION: &str = "is not applied by this version of keiki";
@@ -68,6 +63,7 @@ pub(crate) struct Settings {
     pub(crate) terminals: Terminals,
     pub(crate) cgroup: CgroupSettings,
     pub(crate) confinement: Confinement,
+    pub(crate) identities: Identities,
     pub(crate) parameters: Parameters,
     pub(crate) network: Network,
     pub(crate) ephemeral: bool,
@@ -105,6 +101,7 @@ pub(crate) fn read(config: &[u8], file: &Path, name: &str) -> Result<(Settings, 
     for line in config.settings() {
         settings.take(line, &mut warnings)?;
     }
+    settings.identities.check(&file.display().to_string())?;
     Ok((settings, warnings.told()))
 }
 
@@ -116,6 +113,7 @@ impl Settings {
             terminals: Terminals::default(),
             cgroup: CgroupSettings::new(name),
             confinement: Confinement::default(),
+            identities: Identities::default(),
             parameters: Parameters::default(),
             network: Network::Own,
             ephemeral: false,
@@ -131,12 +129,13 @@ impl Settings {
         if covers_any(&WITHOUT_EFFECT, key) {
             return Ok(());
         }
-        let parts: [&mut dyn Part; 7] = [
+        let parts: [&mut dyn Part; 8] = [
             &mut self.program,
             &mut self.mounts,
             &mut self.terminals,
             &mut self.cgroup,
             &mut self.confinement,
+            &mut self.identities,
             &mut self.parameters,
             &mut self.network,
         ];

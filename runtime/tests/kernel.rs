@@ -19,3 +19,5 @@ mod inside;
 mod lifecycle;
 #[path = "kernel/lxc_tools.rs"]
 mod lxc_tools;
+#[path = "kernel/mapped.rs"]
+mod mapped;

@@ -189,6 +189,29 @@ impl Cgroup {
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
+    /// Gives it to a user and group, who may then make cgroups below it and move their processes among them; its limits stay
+    /// out of their reach.
+    ///
+    /// # Behavior
+    /// The files are those that the kernel names in `/sys/kernel/cgroup/delegate` (cgroups(7), "Delegation").
+    ///
+    /// # Errors
+    /// `EPERM`.
+    pub fn delegate(&self, user: u32, group: u32) -> Result<()> {
+        let (user, group) = (rustix::fs::Uid::from_raw(user), rustix::fs::Gid::from_raw(group));
+        let give = |path: &Path| {
+            let given = rustix::fs::chown(path, Some(user), Some(group));
+            given.of_call(|| format!("chown({path:?}, {}, {})", user.as_raw(), group.as_raw()))
+        };
+        give(&self.0)?;
+        let listed =
+            fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap_or_else(|_| DELEGATED.to_owned());
+        for file in listed.lines().map(|name| self.0.join(name)).filter(|path| path.exists()) {
+            give(&file)?;
+        }
+        Ok(())
+    }
+
     /// Returns whether all its processes are suspended.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
@@ -253,6 +276,9 @@ impl Cgroup {
         }
     }
 }
+
+/// What is delegated on kernels before 4.15, which do not say.
+const DELEGATED: &str = "cgroup.procs\ncgroup.threads\ncgroup.subtree_control\n";
 
 /// Whether processes are suspended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

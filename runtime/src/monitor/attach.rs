@@ -252,10 +252,14 @@ fn run_inside(plan: &AttachPlan, target: &Target, channel: &OwnedFd) -> Infallib
 }
 
 fn become_program(plan: &AttachPlan, target: &Target, channel: &OwnedFd) -> Step<Infallible> {
-    rustix::process::set_parent_process_death_signal(Some(DeathSignal::KILL))
-        .at("bind its life to the helper's")?;
+    die_with_the_helper()?;
     rustix::thread::move_into_thread_name_spaces(target.pidfd.as_fd(), target.namespaces)
         .at("enter the container")?;
+    if target.namespaces.contains(NameSpace::USER) {
+        // Until then this is a user whom the container does not have.
+        identity::become_user(0, 0, &[])?;
+        die_with_the_helper()?;
+    }
     rustix::process::setsid().at("lead a session")?;
     if plan.terminal {
         take_terminal(channel)?;
@@ -276,6 +280,11 @@ fn become_program(plan: &AttachPlan, target: &Target, channel: &OwnedFd) -> Step
     let refused = exec::execute(&argv, &account.environment(plan));
     let program = argv.first().map(|program| program.display().to_string()).unwrap_or_default();
     Err(refused).at(EXECUTE).map_err(|failure| failure.about(program))
+}
+
+fn die_with_the_helper() -> Step {
+    rustix::process::set_parent_process_death_signal(Some(DeathSignal::KILL))
+        .at("bind its life to the helper's")
 }
 
 /// Makes a terminal of the container's own, sends its master out and takes its other side as everything.

@@ -2,7 +2,8 @@
 //!
 //! cgroup → limits → root filesystem as a detached mount → `clone3` into namespaces and cgroup → (the child mounts) →
 //! *prepared*, with the console → version 1 hierarchies, if a limit needs one → *go* → end of the channel = executed.
-//! Two round trips; everything that can fail for reasons of configuration fails before the clone or in the child's
+//! With ids of its own: `clone3` → maps → root filesystem, handed over → (the child makes its network and mounts) → …
+//! Two round trips, three with ids; everything that can fail for reasons of configuration fails before the clone or in the child's
 //! answer.
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,16 +14,20 @@ use keiki_sys::device_filter::{self, Kind, Rule, Verdict};
 use keiki_sys::process::{self, Birth, Child, Identity};
 use keiki_sys::tty::Pair;
 use nix::sched::CloneFlags;
+use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::Monitor;
+use super::devices::TTY_GROUP;
 use super::first_process::{self, Ingredients};
+use super::{identity, mounts, user_namespace};
 use crate::channel;
 use crate::failure::{AtStep, Failure, Step};
 use crate::rundir::KILL;
 use crate::settings::cgroup::Limit;
 use crate::settings::cgroup::devices::{DeviceRule, Devices};
+use crate::settings::identities::{IdRange, RootOwners};
 use crate::settings::mounts::Dev;
 use crate::settings::network::Network;
 
@@ -48,13 +53,13 @@ pub(super) struct Running {
 impl Monitor {
     pub(super) fn give_birth(&mut self) -> Step<Running> {
         let payload = self.make_cgroup()?;
-        let root = mount_plan::execute(&self.plan.root).at("mount the root filesystem")?;
-        let console = match self.plan.settings.mounts.dev {
-            Dev::Made(_) => None,
-            Dev::Kept => Some(Pair::of_host().at("make the console")?),
-        };
+        let sources = mounts::host_sources(&self.plan.settings.mounts.entries)?;
+        // With ids of its own, the root can be shown only once there is a namespace that says what they are.
+        let root = if self.is_mapped() { None } else { Some(self.mount_root(None)?) };
+        let console = self.host_console()?;
         let (own, theirs) = channel::pair().at("make the channel to the first process")?;
-        let child = self.clone_child(payload.as_ref(), Ingredients { root, sync: theirs, console })?;
+        let ingredients = Ingredients { root, sources, sync: theirs, console };
+        let child = self.clone_child(payload.as_ref(), ingredients)?;
         let result = self.accompany(&child, &own);
         if result.is_err() {
             // It may have ended by itself; then there is nothing to kill, and it is reaped all the same.
@@ -63,6 +68,54 @@ impl Monitor {
         }
         let (console, terminals) = result?;
         Ok(Running { pid: child.pid, pidfd: child.pidfd, console, _terminals: terminals })
+    }
+
+    fn is_mapped(&self) -> bool {
+        self.plan.settings.identities.are_mapped()
+    }
+
+    /// Mounts the root filesystem, detached; with the owners that it has for a user namespace, where it lies on the disk with
+    /// those of the container.
+    fn mount_root(&self, namespace: Option<&OwnedFd>) -> Step<OwnedFd> {
+        let mounted = match (namespace, self.plan.settings.identities.root) {
+            (Some(namespace), RootOwners::Container) => {
+                mount_plan::execute_mapped(&self.plan.root, namespace.as_fd())
+            }
+            _ => mount_plan::execute(&self.plan.root),
+        };
+        let root = mounted.at("mount the root filesystem")?;
+        if namespace.is_some() && self.plan.settings.identities.root == RootOwners::Host {
+            self.check_owner(&root)?;
+        }
+        Ok(root)
+    }
+
+    /// Refuses a root filesystem in which the container's root would be a stranger.
+    fn check_owner(&self, root: &OwnedFd) -> Step {
+        let owner = rustix::fs::fstat(root).at("look at the root filesystem")?.st_uid;
+        let has =
+            |range: &IdRange| (range.outside..range.outside.saturating_add(range.count)).contains(&owner);
+        if self.plan.settings.identities.users.iter().any(has) {
+            return Ok(());
+        }
+        let text = format!("it belongs to user {owner} of the host, whom `lxc.idmap` does not map");
+        let mut failure = Failure::new("use the root filesystem", text);
+        let hint = "if its files have the container's own numbers: `lxc.rootfs.options = idmap=container`";
+        failure.hints.push(hint.to_owned());
+        Err(failure)
+    }
+
+    /// Makes a console of the host's for a container that keeps its own `/dev`; its root owns it.
+    fn host_console(&self) -> Step<Option<Pair>> {
+        let Dev::Made(_) = self.plan.settings.mounts.dev else {
+            let pair = Pair::of_host().at("make the console")?;
+            let identities = &self.plan.settings.identities;
+            let owner = identities.user_outside(0).map(Uid::from_raw);
+            let group = identities.group_outside(TTY_GROUP).map(Gid::from_raw);
+            rustix::fs::fchown(&pair.peer, owner, group).at("give the console to the container")?;
+            return Ok(Some(pair));
+        };
+        Ok(None)
     }
 
     /// Makes the cgroup in which the first process is born.
@@ -79,7 +132,19 @@ impl Monitor {
         if let Some(devices) = &self.plan.settings.cgroup.devices {
             filter_devices(&made, devices)?;
         }
+        self.delegate(&made)?;
         if layout.has_version_2() { made.open().at("open the cgroup").map(Some) } else { Ok(None) }
+    }
+
+    /// Gives the cgroup to the container's root, so that an init inside can make its own below it.
+    fn delegate(&self, cgroup: &Cgroup) -> Step {
+        let identities = &self.plan.settings.identities;
+        match (identities.user_outside(0), identities.group_outside(0)) {
+            (Some(user), Some(group)) if cgroup::layout().has_version_2() => {
+                cgroup.delegate(user, group).at("give the cgroup to the container")
+            }
+            _ => Ok(()),
+        }
     }
 
     fn clone_child(&self, cgroup: Option<&OwnedFd>, ingredients: Ingredients) -> Step<Child> {
@@ -88,7 +153,10 @@ impl Monitor {
             | CloneFlags::CLONE_NEWUTS
             | CloneFlags::CLONE_NEWIPC
             | CloneFlags::CLONE_NEWCGROUP;
-        if self.plan.settings.network == Network::Own {
+        if self.is_mapped() {
+            // It makes its network namespace itself, once its ids are mapped.
+            namespaces |= CloneFlags::CLONE_NEWUSER;
+        } else if self.plan.settings.network == Network::Own {
             namespaces |= CloneFlags::CLONE_NEWNET;
         }
         let birth = Birth { namespaces, cgroup: cgroup.map(AsFd::as_fd) };
@@ -104,11 +172,17 @@ impl Monitor {
 
     /// Waits for the child to be ready, lets it go and waits until it has executed its program.
     fn accompany(&mut self, child: &Child, own: &OwnedFd) -> Step<(Option<Pair>, Vec<OwnedFd>)> {
+        if self.is_mapped() {
+            let namespace = user_namespace::establish(child, &self.plan.settings.identities)?;
+            let root = self.mount_root(Some(&namespace))?;
+            channel::send(own, &(), &[root.as_fd()]).at("hand the root filesystem over")?;
+        }
         let mut descriptors = match answer(own)? {
             Some(descriptors) => descriptors.into_iter(),
             None => return Err(ended_early(child)),
         };
         self.record.init = Identity::of(child.pid).ok().map(Into::into);
+        identity::limit_resources(child.pid, &self.plan.settings.parameters.rlimits)?;
         self.join_version_1(child.pid)?;
         channel::send(own, &(), &[]).at("let the first process go")?;
         if answer(own)?.is_some() {

@@ -5,8 +5,9 @@
 //! a `/dev` that somebody else may have filled is ever resolved.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
-use keiki_sys::mount::{self, FsContext};
+use keiki_sys::mount::{self, FsContext, Reach};
 use keiki_sys::rootdir::RootDir;
 use keiki_sys::tty::Pair;
 use rustix::fs::{FileType, Mode, OFlags, makedev, mkdirat, mknodat, openat, symlinkat};
@@ -16,6 +17,7 @@ use super::mounts::{inside, show_upon};
 use crate::channel::DESCRIPTORS_MAX;
 use crate::failure::{AtStep, Failure, Step};
 use crate::settings::Settings;
+use crate::settings::identities::Identities;
 
 /// Name, major, minor. All may be read and written by everybody.
 const NODES: [(&str, u32, u32); 6] =
@@ -30,7 +32,7 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 /// The group `tty` of every distribution.
-const TTY_GROUP: &str = "5";
+pub(super) const TTY_GROUP: u32 = 5;
 /// Pseudo-terminals beyond the configured number, for programs that are attached.
 const SPARE_TERMINALS: u32 = 64;
 
@@ -42,12 +44,17 @@ pub(super) struct Consoles {
 }
 
 /// Makes `/dev` with its nodes and attaches it.
-pub(super) fn make(root: &RootDir, size: u64) -> Step<OwnedFd> {
+pub(super) fn make(root: &RootDir, size: u64, identities: &Identities) -> Step<OwnedFd> {
     let dev = in_memory(&format!("{size}"), MountAttrFlags::MOUNT_ATTR_NOSUID)?;
     for (name, major, minor) in NODES {
-        mknodat(&dev, name, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(major, minor))
-            .at("make the device")
-            .map_err(|failure| failure.about(format!("/dev/{name}")))?;
+        let made = if identities.are_mapped() {
+            show_of_host(&dev, name)
+        } else {
+            let device = makedev(major, minor);
+            mknodat(&dev, name, FileType::CharacterDevice, Mode::from_raw_mode(0o666), device)
+                .at("make the device")
+        };
+        made.map_err(|failure| failure.about(format!("/dev/{name}")))?;
     }
     for name in ["pts", "shm", "mqueue"] {
         mkdirat(&dev, name, Mode::from_raw_mode(0o755)).at("make the directories of /dev")?;
@@ -59,6 +66,14 @@ pub(super) fn make(root: &RootDir, size: u64) -> Step<OwnedFd> {
         root.real_directory("dev").at("open the mount point").map_err(|failure| failure.about("/dev"))?;
     mount::attach_at(&dev, place).at("mount").map_err(|failure| failure.about("/dev"))?;
     Ok(dev)
+}
+
+/// Shows a device of the host's: in a user namespace nobody makes devices.
+fn show_of_host(dev: &OwnedFd, name: &str) -> Step {
+    let node =
+        mount::clone_tree(&Path::new("/dev").join(name), Reach::Single).at("show the host's device")?;
+    mknodat(dev, name, FileType::RegularFile, Mode::from_raw_mode(0o600), 0).at("make")?;
+    mount::attach_at(&node, inside(dev, name)?).at("mount")
 }
 
 /// Mounts what is below `/dev` and makes console and terminals.
@@ -104,7 +119,10 @@ fn pseudo_terminals(settings: &Settings) -> Step<OwnedFd> {
         context.set_string("source", b"devpts")?;
         context.set_string("ptmxmode", b"0666")?;
         context.set_string("mode", b"0620")?;
-        context.set_string("gid", TTY_GROUP.as_bytes())?;
+        // A group that is not mapped would be refused.
+        if !settings.identities.are_mapped() || settings.identities.group_outside(TTY_GROUP).is_some() {
+            context.set_string("gid", TTY_GROUP.to_string().as_bytes())?;
+        }
         if settings.terminals.pty_max > 0 {
             let most = settings
                 .terminals
@@ -132,7 +150,7 @@ fn show(pair: &Pair, dev: &OwnedFd, name: &str) -> Step {
 
 /// Shows a console of the host's in a `/dev` that the root filesystem brings along.
 pub(super) fn show_host_console(root: &RootDir, pair: &Pair) -> Step {
-    match root.open(std::path::Path::new("dev/console"), OFlags::PATH) {
+    match root.open(Path::new("dev/console"), OFlags::PATH) {
         Ok(place) => show_upon(pair.peer.as_fd(), place),
         // A tree without one gets none: what it has is what its owner wanted.
         Err(_) => Ok(()),

@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use keiki_sys::process;
 use keiki_sys::rootdir::RootDir;
 use keiki_sys::tty::{self, Pair};
+use nix::sched::{CloneFlags, unshare};
 use rustix::fs::Mode;
 use rustix::process::Signal;
 
@@ -30,8 +31,10 @@ use crate::settings::network::Network;
 /// What the monitor hands over.
 #[derive(Debug)]
 pub(super) struct Ingredients {
-    /// The root filesystem, detached.
-    pub(super) root: OwnedFd,
+    /// The root filesystem, detached; `None` when it comes once the container's ids are mapped.
+    pub(super) root: Option<OwnedFd>,
+    /// What the entries of the configuration show of the host, in their order.
+    pub(super) sources: Vec<Option<OwnedFd>>,
     /// The channel to the monitor; `execve` closes it.
     pub(super) sync: OwnedFd,
     /// A console of the host's, for containers that keep their own `/dev`.
@@ -40,8 +43,8 @@ pub(super) struct Ingredients {
 
 /// Sets the container up and executes its program.
 pub(super) fn run(plan: &StartPlan, ingredients: Ingredients) -> Infallible {
-    let Ingredients { root, sync, console } = ingredients;
-    let Err(failure) = become_init(plan, root, &sync, console);
+    let Ingredients { root, sources, sync, console } = ingredients;
+    let Err(failure) = become_init(plan, root, sources, &sync, console);
     // If even this fails, the monitor sees the end of the channel before a program was executed, and our exit code.
     drop(channel::send(&sync, &FromChild::Failed(failure), &[]));
     process::exit_now(FAILED)
@@ -49,14 +52,28 @@ pub(super) fn run(plan: &StartPlan, ingredients: Ingredients) -> Infallible {
 
 const FAILED: i32 = 1;
 
-fn become_init(plan: &StartPlan, root: OwnedFd, sync: &OwnedFd, console: Option<Pair>) -> Step<Infallible> {
+fn become_init(
+    plan: &StartPlan,
+    root: Option<OwnedFd>,
+    sources: Vec<Option<OwnedFd>>,
+    sync: &OwnedFd,
+    console: Option<Pair>,
+) -> Step<Infallible> {
     die_with_the_monitor()?;
+    let settings = &plan.settings;
+    let root = match root {
+        Some(root) => root,
+        None => wait_for_root(sync)?,
+    };
     rustix::process::setsid().at("lead a session")?;
     rustix::process::umask(Mode::empty());
-    let settings = &plan.settings;
     mounts::isolate()?;
+    // Still as the host's own user, who may look into the directory that it is attached at.
     let root = mounts::attach_root(root, &plan.run)?;
-    let mut consoles = mount_everything(settings, &root)?;
+    if settings.identities.are_mapped() {
+        become_own_root(settings)?;
+    }
+    let mut consoles = mount_everything(settings, &root, sources)?;
     if let Some(pair) = console {
         devices::show_host_console(&root, &pair)?;
         consoles = Some(devices::Consoles { console: pair, terminals: Vec::new() });
@@ -64,7 +81,6 @@ fn become_init(plan: &StartPlan, root: OwnedFd, sync: &OwnedFd, console: Option<
     mounts::change_root(&root)?;
     drop(root);
     name_and_network(settings)?;
-    identity::limit_resources(&settings.parameters.rlimits)?;
     let consoles = consoles.as_ref();
     let mut descriptors: Vec<BorrowedFd<'_>> = Vec::new();
     if let Some(consoles) = consoles {
@@ -80,22 +96,46 @@ fn become_init(plan: &StartPlan, root: OwnedFd, sync: &OwnedFd, console: Option<
     execute(plan)
 }
 
+/// Waits until the monitor has mapped our ids and mounted the root filesystem as they see it.
+fn wait_for_root(sync: &OwnedFd) -> Step<OwnedFd> {
+    let answer = channel::receive::<()>(sync).at("wait for the root filesystem")?;
+    let root = answer.and_then(|((), descriptors)| descriptors.into_iter().next());
+    root.ok_or_else(|| Failure::new("wait for the root filesystem", "the monitor is gone"))
+}
+
+/// Becomes the root of the container's own user namespace.
+///
+/// The network namespace is made only here: one that is born with the user namespace, before its ids are mapped, belongs to
+/// nobody for ever, and `/sys/class/net` with it.
+fn become_own_root(settings: &Settings) -> Step {
+    if settings.network == Network::Own {
+        unshare(CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from).at("make the network namespace")?;
+    }
+    identity::become_user(0, 0, &[])?;
+    // Cleared by the change of user.
+    die_with_the_monitor()
+}
+
 /// The kernel kills this process when the monitor dies. A monitor that died before is found out by the closed channel.
 fn die_with_the_monitor() -> Step {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at("bind its life to the monitor's")
 }
 
-fn mount_everything(settings: &Settings, root: &RootDir) -> Step<Option<devices::Consoles>> {
+fn mount_everything(
+    settings: &Settings,
+    root: &RootDir,
+    sources: Vec<Option<OwnedFd>>,
+) -> Step<Option<devices::Consoles>> {
     let dev = match settings.mounts.dev {
-        Dev::Made(size) => Some(devices::make(root, size)?),
+        Dev::Made(size) => Some(devices::make(root, size, &settings.identities)?),
         Dev::Kept => None,
     };
     kernel_mounts::proc(settings, root, dev.as_ref().map(AsFd::as_fd))?;
     let sys = kernel_mounts::sys(settings.mounts.sys, root)?;
     kernel_mounts::cgroup(settings.mounts.cgroup, root, sys.as_ref().map(AsFd::as_fd))?;
     let consoles = dev.map(|dev| devices::furnish(settings, &dev)).transpose()?;
-    for entry in &settings.mounts.entries {
-        mounts::mount_entry(root, entry)?;
+    for (entry, source) in settings.mounts.entries.iter().zip(sources) {
+        mounts::mount_entry(root, entry, source)?;
     }
     Ok(consoles)
 }

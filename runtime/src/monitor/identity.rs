@@ -1,7 +1,7 @@
 //! Who a program inside a container is: limits, capabilities, groups, user.
 
 use keiki_sys::caps;
-use rustix::process::{Gid, Resource, Rlimit as KernelRlimit, Uid};
+use rustix::process::{Gid, Pid, Resource, Rlimit as KernelRlimit, Uid};
 
 use crate::failure::{AtStep, Failure, Step};
 use crate::settings::Settings;
@@ -27,13 +27,15 @@ pub(super) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Step {
     rustix::thread::set_thread_res_uid(uid, uid, uid).at("set the user")
 }
 
-pub(super) fn limit_resources(limits: &[Rlimit]) -> Step {
+/// Limits the resources of a first process from outside: one with ids of its own may not raise a limit.
+pub(super) fn limit_resources(pid: u32, limits: &[Rlimit]) -> Step {
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
     for limit in limits {
         let resource = resource(&limit.name).ok_or_else(|| {
             Failure::new("limit the resource", "there is none of this name").about(&limit.name)
         })?;
         let wanted = KernelRlimit { current: limit.soft, maximum: limit.hard };
-        rustix::process::setrlimit(resource, wanted)
+        rustix::process::prlimit(process, resource, wanted)
             .at("limit the resource")
             .map_err(|failure| failure.about(&limit.name))?;
     }

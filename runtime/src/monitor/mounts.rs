@@ -36,19 +36,41 @@ pub(super) fn change_root(root: &RootDir) -> Step {
     rustix::process::chdir("/").at("enter the root filesystem")
 }
 
-/// Mounts one line of the configuration.
-pub(super) fn mount_entry(root: &RootDir, entry: &MountEntry) -> Step {
-    match try_entry(root, entry) {
+/// Opens what the entries show of the host, each as a detached mount; `None` for those that show nothing of it, and for optional
+/// ones whose source is missing.
+///
+/// # Behavior
+/// The monitor does it: in a user namespace of its own, a first process could not even look at much of the host.
+pub(super) fn host_sources(entries: &[MountEntry]) -> Step<Vec<Option<OwnedFd>>> {
+    let source = |entry: &MountEntry| match host_source(entry) {
+        Err(_) if entry.optional => Ok(None),
+        other => other.map_err(|failure| failure.about(&entry.source)),
+    };
+    entries.iter().map(source).collect()
+}
+
+fn host_source(entry: &MountEntry) -> Step<Option<OwnedFd>> {
+    let Some(reach) = reach(entry).filter(|_| !entry.relative) else { return Ok(None) };
+    let mount = mount::clone_tree(Path::new(&entry.source), reach).at("find the mount source")?;
+    restrict(&mount, entry, reach)?;
+    Ok(Some(mount))
+}
+
+/// Mounts one line of the configuration; `source` is what [`host_sources`] opened for it.
+pub(super) fn mount_entry(root: &RootDir, entry: &MountEntry, source: Option<OwnedFd>) -> Step {
+    match try_entry(root, entry, source) {
         Err(_) if entry.optional => Ok(()),
         other => other.map_err(|failure| failure.about(format!("/{}", entry.target.display()))),
     }
 }
 
-fn try_entry(root: &RootDir, entry: &MountEntry) -> Step {
-    let mount = match entry.bind {
-        Bind::None => file_system(entry)?,
-        Bind::Single => second_view(root, entry, Reach::Single)?,
-        Bind::Recursive => second_view(root, entry, Reach::Recursive)?,
+fn try_entry(root: &RootDir, entry: &MountEntry, source: Option<OwnedFd>) -> Step {
+    let mount = match (source, reach(entry)) {
+        (Some(source), _) => source,
+        (None, None) => file_system(entry)?,
+        (None, Some(reach)) if entry.relative => second_view(root, entry, reach)?,
+        // Optional, and not there.
+        (None, Some(_)) => return Ok(()),
     };
     let missing = match entry.create {
         Create::Nothing => Missing::Refuse,
@@ -57,6 +79,14 @@ fn try_entry(root: &RootDir, entry: &MountEntry) -> Step {
     };
     let target = root.mount_target(&entry.target, missing).at("find the mount target")?;
     mount::attach_at(&mount, &target).at("mount")
+}
+
+fn reach(entry: &MountEntry) -> Option<Reach> {
+    match entry.bind {
+        Bind::None => None,
+        Bind::Single => Some(Reach::Single),
+        Bind::Recursive => Some(Reach::Recursive),
+    }
 }
 
 fn file_system(entry: &MountEntry) -> Step<OwnedFd> {
@@ -74,18 +104,18 @@ fn file_system(entry: &MountEntry) -> Step<OwnedFd> {
     make().at("mount")
 }
 
+/// Shows a place of the container's own tree a second time.
 fn second_view(root: &RootDir, entry: &MountEntry, reach: Reach) -> Step<OwnedFd> {
-    let source = Path::new(&entry.source);
-    let mount = if entry.relative {
-        let inside = root.open(source, OFlags::PATH).at("find the mount source")?;
-        clone_of(inside, reach)?
-    } else {
-        mount::clone_tree(source, reach).at("find the mount source")?
-    };
-    let set = MountAttrFlags::from_bits_retain(entry.attributes);
-    mount::set_attributes(&mount, &Attributes { set, ..Attributes::NONE }, reach)
-        .at("set the mount's attributes")?;
+    let inside = root.open(Path::new(&entry.source), OFlags::PATH).at("find the mount source")?;
+    let mount = clone_of(inside, reach)?;
+    restrict(&mount, entry, reach)?;
     Ok(mount)
+}
+
+fn restrict(mount: &OwnedFd, entry: &MountEntry, reach: Reach) -> Step {
+    let set = MountAttrFlags::from_bits_retain(entry.attributes);
+    mount::set_attributes(mount, &Attributes { set, ..Attributes::NONE }, reach)
+        .at("set the mount's attributes")
 }
 
 /// Returns a detached copy of the mount that shows an open file or directory.

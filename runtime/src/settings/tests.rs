@@ -52,7 +52,7 @@ fn what_is_wrong_is_refused_with_its_place() {
         ("lxc.signal.halt = SIGNOPE", "/c/config:1:"),
         ("lxc.mount.entry = a ../b none bind", "no place below"),
         ("lxc.mount.auto = proc:maybe", "/c/config:1:"),
-        ("lxc.idmap = u 0 100000 65536", "privileged"),
+        ("lxc.idmap = u 0 100000 65536", "no group 0"),
     ];
     for (text, expected) in table {
         let error = read_text(text).unwrap_err().full_message();

@@ -101,7 +101,9 @@ pub(crate) fn read(config: &[u8], file: &Path, name: &str) -> Result<(Settings, 
     for line in config.settings() {
         settings.take(line, &mut warnings)?;
     }
-    settings.identities.check(&file.display().to_string())?;
+    let place = file.display().to_string();
+    settings.identities.check(&place)?;
+    settings.mounts.check(&settings.identities, &place)?;
     Ok((settings, warnings.told()))
 }
 

@@ -58,9 +58,11 @@ impl Monitor {
         let root = if self.is_mapped() { None } else { Some(self.mount_root(None)?) };
         let console = self.host_console()?;
         let (own, theirs) = channel::pair().at("make the channel to the first process")?;
+        // The child has its own descriptors of the same mounts, which get their owners when there is a namespace.
+        let to_map = if self.is_mapped() { mounts::duplicates(&sources)? } else { Vec::new() };
         let ingredients = Ingredients { root, sources, sync: theirs, console };
         let child = self.clone_child(payload.as_ref(), ingredients)?;
-        let result = self.accompany(&child, &own);
+        let result = self.accompany(&child, &own, &to_map);
         if result.is_err() {
             // It may have ended by itself; then there is nothing to kill, and it is reaped all the same.
             drop(keiki_sys::signal::send(&child.pidfd, KILL));
@@ -171,11 +173,14 @@ impl Monitor {
     }
 
     /// Waits for the child to be ready, lets it go and waits until it has executed its program.
-    fn accompany(&mut self, child: &Child, own: &OwnedFd) -> Step<(Option<Pair>, Vec<OwnedFd>)> {
+    fn accompany(
+        &mut self,
+        child: &Child,
+        own: &OwnedFd,
+        to_map: &[Option<OwnedFd>],
+    ) -> Step<(Option<Pair>, Vec<OwnedFd>)> {
         if self.is_mapped() {
-            let namespace = user_namespace::establish(child, &self.plan.settings.identities)?;
-            let root = self.mount_root(Some(&namespace))?;
-            channel::send(own, &(), &[root.as_fd()]).at("hand the root filesystem over")?;
+            self.give_identities(child, own, to_map)?;
         }
         let mut descriptors = match answer(own)? {
             Some(descriptors) => descriptors.into_iter(),
@@ -190,6 +195,15 @@ impl Monitor {
         }
         let console = descriptors.next().zip(descriptors.next());
         Ok((console.map(|(master, peer)| Pair { master, peer }), descriptors.collect()))
+    }
+
+    /// Maps the child's ids and gives it what can be made only then.
+    fn give_identities(&self, child: &Child, own: &OwnedFd, to_map: &[Option<OwnedFd>]) -> Step {
+        let settings = &self.plan.settings;
+        let namespace = user_namespace::establish(child, &settings.identities)?;
+        mounts::map_sources(&settings.mounts.entries, to_map, &namespace)?;
+        let root = self.mount_root(Some(&namespace))?;
+        channel::send(own, &(), &[root.as_fd()]).at("hand the root filesystem over")
     }
 
     /// Joins the hierarchies of version 1 whose limits the configuration names; each costs a grace period of RCU.

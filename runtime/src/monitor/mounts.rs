@@ -3,10 +3,11 @@
 //! Sources of the host are resolved as the host's names; targets only through [`RootDir`]; what was resolved is mounted
 //! by descriptor, so that nothing is resolved twice.
 
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use keiki_sys::mount::{self, Attributes, FsContext, Reach};
+use keiki_sys::mount::{self, Attributes, FsContext, Propagation, Reach};
 use keiki_sys::rootdir::{Missing, RootDir};
 use rustix::fs::OFlags;
 use rustix::mount::{
@@ -14,7 +15,7 @@ use rustix::mount::{
 };
 
 use crate::failure::{AtStep, Failure, Step};
-use crate::settings::mounts::entry::{Bind, Create, MountEntry};
+use crate::settings::mounts::entry::{Bind, Create, Events, MountEntry, Owners};
 
 /// Cuts the namespace off from the host's: no mount event travels in either direction.
 pub(super) fn isolate() -> Step {
@@ -53,7 +54,34 @@ fn host_source(entry: &MountEntry) -> Step<Option<OwnedFd>> {
     let Some(reach) = reach(entry).filter(|_| !entry.relative) else { return Ok(None) };
     let mount = mount::clone_tree(Path::new(&entry.source), reach).at("find the mount source")?;
     restrict(&mount, entry, reach)?;
+    if let Some(Owners::Namespace(path)) = &entry.owners {
+        let namespace = File::open(path).at("open the user namespace");
+        map_owners(&mount, reach, &namespace.map_err(|failure| failure.about(path.display()))?)?;
+    }
     Ok(Some(mount))
+}
+
+/// Returns further descriptors of the same mounts.
+pub(super) fn duplicates(sources: &[Option<OwnedFd>]) -> Step<Vec<Option<OwnedFd>>> {
+    let copies = sources.iter().map(|source| source.as_ref().map(OwnedFd::try_clone).transpose());
+    copies.collect::<std::io::Result<_>>().at("copy the mount's descriptor")
+}
+
+/// Shows the files of those entries that ask for it as the container's own.
+pub(super) fn map_sources(entries: &[MountEntry], sources: &[Option<OwnedFd>], namespace: &OwnedFd) -> Step {
+    for (entry, source) in entries.iter().zip(sources) {
+        let (Some(source), Some(Owners::Container), Some(reach)) = (source, &entry.owners, reach(entry))
+        else {
+            continue;
+        };
+        map_owners(source, reach, namespace).map_err(|failure| failure.about(&entry.source))?;
+    }
+    Ok(())
+}
+
+fn map_owners(mount: &OwnedFd, reach: Reach, namespace: impl AsFd) -> Step {
+    let wanted = Attributes { id_map: Some(namespace.as_fd()), ..Attributes::NONE };
+    mount::set_attributes(mount, &wanted, reach).at("map the owners of the mount")
 }
 
 /// Mounts one line of the configuration; `source` is what [`host_sources`] opened for it.
@@ -113,8 +141,14 @@ fn second_view(root: &RootDir, entry: &MountEntry, reach: Reach) -> Step<OwnedFd
 }
 
 fn restrict(mount: &OwnedFd, entry: &MountEntry, reach: Reach) -> Step {
+    let propagation = match entry.events {
+        Events::Private => Propagation::Private,
+        Events::Slave => Propagation::Slave,
+        Events::Shared => Propagation::Shared,
+        Events::Unbindable => Propagation::Unbindable,
+    };
     let set = MountAttrFlags::from_bits_retain(entry.attributes);
-    mount::set_attributes(mount, &Attributes { set, ..Attributes::NONE }, reach)
+    mount::set_attributes(mount, &Attributes { set, propagation, ..Attributes::NONE }, reach)
         .at("set the mount's attributes")
 }
 

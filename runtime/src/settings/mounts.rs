@@ -3,11 +3,12 @@
 pub(crate) mod entry;
 
 use keiki_config::Setting;
-use keiki_core::Result;
+use keiki_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{NOT_BY_THIS_VERSION, Part, Taken, invalid, number, switch};
-use entry::MountEntry;
+use super::identities::Identities;
+use super::{Part, Taken, invalid, number, switch};
+use entry::{MountEntry, Owners};
 
 /// `lxc.autodev.tmpfs.size` of LXC.
 const DEV_SIZE: u64 = 500_000;
@@ -64,7 +65,8 @@ impl Part for Mounts {
             "lxc.autodev.tmpfs.size" => self.dev = Dev::Made(number(line)?),
             "lxc.mount.entry" => self.entries.push(entry::parse(line)?),
             "lxc.mount.auto" => return self.automounts(line),
-            "lxc.mount.fstab" => return Ok(Taken::NotApplied(NOT_BY_THIS_VERSION)),
+            // As with LXC, the file comes before the lines of the configuration.
+            "lxc.mount.fstab" => drop(self.entries.splice(0..0, entry::read_file(line)?)),
             _ => return Ok(Taken::NotMine),
         }
         Ok(Taken::Applied)
@@ -72,6 +74,24 @@ impl Part for Mounts {
 }
 
 impl Mounts {
+    /// Checks what can be said only with all of the configuration.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an entry that shall belong to a container without ids of its own.
+    pub(super) fn check(&self, identities: &Identities, place: &str) -> Result<()> {
+        let is_owned = |entry: &&MountEntry| entry.owners == Some(Owners::Container);
+        match self.entries.iter().find(is_owned).filter(|_| !identities.are_mapped()) {
+            Some(entry) => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!(
+                    "{place}: the mount of `{}` says `idmap=container`, and there is no lxc.idmap",
+                    entry.source
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
+
     fn automounts(&mut self, line: &Setting) -> Result<Taken> {
         let mut taken = Taken::Applied;
         for word in line.value.split_ascii_whitespace() {

@@ -1,5 +1,5 @@
 use super::mounts::Automount;
-use super::mounts::entry::{Bind, Create};
+use super::mounts::entry::{Bind, Create, Events, Owners};
 use super::*;
 
 fn read_text(text: &str) -> Result<(Settings, Vec<String>)> {
@@ -105,4 +105,35 @@ fn values_are_read_as_lxc_reads_them() {
         (settings.program.halt_signal, settings.parameters.rlimits[0].soft, warnings.len()),
         (Some(30), None, 0)
     );
+}
+
+#[test]
+fn an_entry_says_how_events_travel_and_whose_its_files_are() {
+    let text = "lxc.idmap = u 0 100000 10\nlxc.idmap = g 0 100000 10\n\
+                lxc.mount.entry = /srv srv none rbind,rslave,idmap=container 0 0\n\
+                lxc.mount.entry = /opt opt none bind,idmap=/proc/1/ns/user\n";
+    let (settings, _) = read_text(text).unwrap();
+    let [first, second] = &settings.mounts.entries[..] else { panic!("{:?}", settings.mounts.entries) };
+    assert_eq!((first.events, first.owners.clone()), (Events::Slave, Some(Owners::Container)));
+    assert_eq!(second.events, Events::Private);
+    assert_eq!(second.owners, Some(Owners::Namespace("/proc/1/ns/user".into())));
+    let unmapped = read_text("lxc.mount.entry = /srv srv none bind,idmap=container").unwrap_err();
+    assert!(unmapped.full_message().contains("there is no lxc.idmap"), "{}", unmapped.full_message());
+}
+
+#[test]
+fn the_lines_of_an_fstab_come_first_and_its_mistakes_have_their_own_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("fstab");
+    std::fs::write(&file, "# a comment\n\n/srv srv none bind 0 0\n/a ../b none bind\n").unwrap();
+    let text = format!("lxc.mount.entry = /opt opt none bind\nlxc.mount.fstab = {}\n", file.display());
+    let error = read_text(&text).unwrap_err().full_message();
+    assert!(error.contains(&format!("{}:4:1", file.display())), "{error}");
+    std::fs::write(&file, "/srv srv none bind 0 0\n").unwrap();
+    let (settings, _) = read_text(&text).unwrap();
+    let targets: Vec<_> =
+        settings.mounts.entries.iter().map(|entry| entry.target.to_str().unwrap()).collect();
+    assert_eq!(targets, ["srv", "opt"]);
+    std::fs::remove_file(&file).unwrap();
+    assert!(read_text(&text).unwrap_err().full_message().contains("/c/config:2:"));
 }

@@ -179,3 +179,40 @@ fn devices_that_the_configuration_does_not_allow_can_be_made_and_not_used() {
     assert_ne!(ground.script(&key, "head -c 1 /kmsg > /dev/null 2>&1"), 0);
     ground.kill(&key);
 }
+
+#[test]
+fn what_is_mounted_below_a_shared_directory_inside_is_not_seen_outside() {
+    let Some(mut ground) = ground() else { return };
+    let host = tempfile::tempdir().unwrap();
+    let _shared = SharedMount::at(host.path());
+    std::fs::create_dir(host.path().join("below")).unwrap();
+    let lines = format!("lxc.mount.entry = {} mnt none rbind,create=dir 0 0\n", host.path().display());
+    let key = ground.create("unseen", &lines);
+    ground.start_sleeper(&key);
+    assert_eq!(ground.script(&key, "mount -t tmpfs none /mnt/below && touch /mnt/below/inside"), 0);
+    assert!(!host.path().join("below/inside").exists());
+    ground.kill(&key);
+}
+
+/// A file system in memory whose mount events travel, as every mount's do where systemd is the init.
+struct SharedMount(std::path::PathBuf);
+
+impl SharedMount {
+    fn at(place: &std::path::Path) -> Self {
+        let shared = Self(place.to_owned());
+        shared.run(&["mount", "-t", "tmpfs", "none"]);
+        shared.run(&["mount", "--make-shared"]);
+        shared
+    }
+
+    fn run(&self, words: &[&str]) {
+        let status = std::process::Command::new(words[0]).args(&words[1..]).arg(&self.0).status().unwrap();
+        assert!(status.success() || std::thread::panicking(), "{words:?}");
+    }
+}
+
+impl Drop for SharedMount {
+    fn drop(&mut self) {
+        self.run(&["umount", "-R"]);
+    }
+}

@@ -100,3 +100,18 @@ fn a_root_whose_files_nobody_inside_owns_is_told() {
     let text = format!("{} {:?}", error.full_message(), error.hints());
     assert!(text.contains("idmap=container"), "{text}");
 }
+
+#[test]
+fn a_shared_directory_shows_the_containers_own_numbers_when_asked() {
+    let Some(mut ground) = ground() else { return };
+    let host = tempfile::tempdir().unwrap();
+    let lines = format!(
+        "{MAP}lxc.mount.entry = {} mnt none bind,idmap=container,create=dir 0 0\n",
+        host.path().display()
+    );
+    let key = ground.create("owners", &lines);
+    ground.start_sleeper(&key);
+    assert_eq!(ground.output(&key, "stat -c %u /mnt; touch /mnt/made").trim(), "0");
+    assert_eq!(std::fs::metadata(host.path().join("made")).unwrap().uid(), 0);
+    ground.kill(&key);
+}

@@ -33,19 +33,25 @@ pub struct Attributes<'a> {
     pub set: MountAttrFlags,
     /// Attributes that are switched off.
     pub clear: MountAttrFlags,
-    /// Whether mount events stop to travel between it and its peers.
+    /// How mount events travel between it and its peers.
     pub propagation: Propagation,
     /// The user namespace whose mapping the mount gets; a detached mount only, and only once.
     pub id_map: Option<BorrowedFd<'a>>,
 }
 
-/// What happens to the propagation of mount events.
+/// How mount events travel, and whether that changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Propagation {
     /// It stays as it is.
     Kept,
     /// None in either direction.
     Private,
+    /// From its peers to it.
+    Slave,
+    /// In both directions.
+    Shared,
+    /// None, and it cannot be bound elsewhere.
+    Unbindable,
 }
 
 impl Attributes<'_> {
@@ -102,6 +108,9 @@ fn raw_attributes(attributes: &Attributes<'_>) -> libc::mount_attr {
         propagation: match attributes.propagation {
             Propagation::Kept => 0,
             Propagation::Private => libc::MS_PRIVATE,
+            Propagation::Slave => libc::MS_SLAVE,
+            Propagation::Shared => libc::MS_SHARED,
+            Propagation::Unbindable => libc::MS_UNBINDABLE,
         },
         userns_fd,
     }

@@ -36,10 +36,11 @@ Exit codes:
   exec, attach and run pass on the exit code of the command.
 
 Environment:
-  KEIKI_STATE    directory of the catalogue (/var/lib/keiki; for users $XDG_DATA_HOME/keiki)
-  KEIKI_RUN      directory of what runs (/run/keiki; for users $XDG_RUNTIME_DIR/keiki)
-  KEIKI_MONITOR  the program keiki-monitor, when it is not beside this one
-  NO_COLOR       any value switches colour off
+  KEIKI_STATE     directory of the catalogue (/var/lib/keiki; for users $XDG_DATA_HOME/keiki)
+  KEIKI_RUN       directory of what runs (/run/keiki; for users $XDG_RUNTIME_DIR/keiki)
+  KEIKI_MONITOR   the program keiki-monitor, when it is not beside this one
+  KEIKI_LXC_CONF  LXC's global configuration (/etc/lxc/lxc.conf; for users ~/.config/lxc/lxc.conf)
+  NO_COLOR        any value switches colour off
 
 Data goes to stdout, everything else to stderr. `keiki help VERB` says more.";
 
@@ -57,7 +58,7 @@ pub(crate) struct Cli {
 /// What every verb takes, in front of the verb or behind it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Global {
-    /// Directory that holds the containers [default: /var/lib/lxc; for users $XDG_DATA_HOME/lxc]
+    /// Directory that holds the containers [default: lxc.lxcpath of lxc.conf, else /var/lib/lxc; for users $XDG_DATA_HOME/lxc]
     #[arg(short = 'P', long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub(crate) lxcpath: Option<PathBuf>,
     /// Say nothing about what was done

@@ -5,7 +5,9 @@
 //! leave their parent free; `dir`, which works everywhere, comes last. `loop` is taken only when it is asked for, as with LXC: nobody
 //! should get images of a fixed size without knowing it.
 
+use keiki_config::GlobalConfig;
 use keiki_core::registry::Registry;
+use keiki_core::volume::Properties;
 
 /// What `best` tries, in order. Kinds that this build lacks are passed over.
 const PREFERENCE: [&str; 5] = ["btrfs", "zfs", "lvm", "overlay", "dir"];
@@ -17,8 +19,23 @@ pub(crate) fn preference() -> Vec<String> {
     PREFERENCE.iter().filter(known).map(|kind| (*kind).to_owned()).collect()
 }
 
+/// Where LXC makes volumes when its `lxc.conf` does not say. Its third one, a thin pool `lxc` that is used if there is one, is not
+/// ours: whether volumes are thin must not depend on what happens to exist.
+const FALLBACKS: [(&str, &str, &str); 2] = [("lvm", "vgname", "lxc"), ("zfs", "zfsroot", "lxc")];
+
+/// Returns the stores that this build was made with; they make volumes where `config` says.
+pub(crate) fn with_defaults(config: &GlobalConfig) -> Registry {
+    let said = config.store_options();
+    FALLBACKS.into_iter().fold(of_this_build(), |registry, (kind, option, value)| {
+        let mut options =
+            said.iter().find(|(of, _)| *of == kind).map_or_else(Properties::new, |(_, it)| it.clone());
+        options.entry(option.to_owned()).or_insert_with(|| value.to_owned());
+        registry.with_defaults(kind, options)
+    })
+}
+
 /// Returns the stores that this build was made with.
-pub(crate) fn of_this_build() -> Registry {
+fn of_this_build() -> Registry {
     let registry = Registry::new();
     #[cfg(feature = "dir")]
     let registry = registry.with(std::sync::Arc::new(keiki_dir::DirStore::new()));

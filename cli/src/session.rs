@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use keiki_config::GlobalConfig;
 use keiki_core::context::{Context, Observer, Progress};
 use keiki_core::engine::ContainerKey;
 use keiki_core::name::{ContainerName, SnapshotName};
@@ -32,6 +33,7 @@ pub(crate) struct Session {
     ui: Ui,
     surroundings: Surroundings,
     lxcpath: Option<PathBuf>,
+    global_config: OnceCell<GlobalConfig>,
     runtime: OnceCell<Runtime>,
 }
 
@@ -43,6 +45,7 @@ impl Session {
             ui: Ui::new(global.color, verbosity),
             surroundings: Surroundings::of_process(),
             lxcpath: global.lxcpath.clone(),
+            global_config: OnceCell::new(),
             runtime: OnceCell::new(),
         }
     }
@@ -58,13 +61,25 @@ impl Session {
             return Ok(runtime);
         }
         let runtime = Runtime::open(RuntimeOptions {
-            registry: registry::of_this_build(),
+            registry: registry::with_defaults(self.global_config()?),
             state: self.surroundings.state()?,
             run: self.surroundings.run()?,
             monitor: self.surroundings.monitor(),
         })?
         .with_ephemeral_cleanup(cleanup());
         Ok(self.runtime.get_or_init(|| runtime))
+    }
+
+    /// Returns LXC's global configuration.
+    ///
+    /// # Errors
+    /// `InvalidArgument` with `file:line:column` for a line that means nothing.
+    pub(crate) fn global_config(&self) -> Result<&GlobalConfig> {
+        if let Some(config) = self.global_config.get() {
+            return Ok(config);
+        }
+        let config = self.surroundings.global_config()?;
+        Ok(self.global_config.get_or_init(|| config))
     }
 
     /// Returns the canonical directory of containers.
@@ -123,7 +138,10 @@ impl Session {
     pub(crate) fn wanted_lxcpath(&self) -> Result<PathBuf> {
         match &self.lxcpath {
             Some(path) => absolute(path),
-            None => self.surroundings.lxcpath(),
+            None => match self.global_config()?.lxcpath() {
+                Some(path) => Ok(path),
+                None => self.surroundings.lxcpath(),
+            },
         }
     }
 

@@ -6,10 +6,14 @@
 //! | containers (`--lxcpath`) | `/var/lib/lxc` | `$XDG_DATA_HOME/lxc` |
 //! | catalogue (`KEIKI_STATE`) | `/var/lib/keiki` | `$XDG_DATA_HOME/keiki` |
 //! | what runs (`KEIKI_RUN`) | `/run/keiki` | `$XDG_RUNTIME_DIR/keiki` |
+//! | LXC's global configuration (`KEIKI_LXC_CONF`) | `/etc/lxc/lxc.conf` | `$HOME/.config/lxc/lxc.conf` |
+//!
+//! `lxc.lxcpath` in that configuration takes the place of the directory of containers above; `--lxcpath` wins over both.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
+use keiki_config::GlobalConfig;
 use keiki_core::{Error, ErrorKind, Result};
 
 const MONITOR: &str = "keiki-monitor";
@@ -36,7 +40,24 @@ impl Surroundings {
         Self { caller }
     }
 
-    /// Returns the directory of containers that is used without `--lxcpath`.
+    /// Reads LXC's global configuration; a file that is not there says nothing, unless it was named.
+    pub(crate) fn global_config(self) -> Result<GlobalConfig> {
+        let named = variable("KEIKI_LXC_CONF");
+        let usual = match self.caller {
+            Caller::Root => Some(PathBuf::from("/etc/lxc/lxc.conf")),
+            Caller::User(_) => variable("HOME").map(|home| home.join(".config/lxc/lxc.conf")),
+        };
+        let Some(path) = named.clone().or(usual) else { return Ok(GlobalConfig::default()) };
+        match std::fs::read(&path) {
+            Ok(text) => Ok(GlobalConfig::parse(&text, &path)?),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => {
+                Ok(GlobalConfig::default())
+            }
+            Err(e) => Err(Error::io(format!("cannot read the configuration `{}`", path.display()), e)),
+        }
+    }
+
+    /// Returns the directory of containers that is used without `--lxcpath` and without a line in `lxc.conf`.
     pub(crate) fn lxcpath(self) -> Result<PathBuf> {
         match self.caller {
             Caller::Root => Ok("/var/lib/lxc".into()),

@@ -104,7 +104,8 @@ fn nearest(key: &str) -> Option<String> {
     nearest_of(key, names)
 }
 
-fn nearest_of(key: &str, names: impl Iterator<Item = String>) -> Option<String> {
+/// Returns the name that was probably meant.
+pub(crate) fn nearest_of(key: &str, names: impl Iterator<Item = String>) -> Option<String> {
     let limit = (key.len() / 4).max(2);
     names
         .map(|name| (distance(key, &name), name))

@@ -4,6 +4,7 @@
 //! - [`ContainerConfig`]: a whole configuration with its includes, checked; what a runtime reads.
 //! - [`Document`]: the text of one file, in which single values are replaced and every other byte stays.
 //! - [`LxcConfigEditor`]: that, as the engine asks for it.
+//! - [`GlobalConfig`]: LXC's `lxc.conf`.
 //! - [`Diagnostic`]: `file:line:column: message`, with what was probably meant.
 //!
 //! The crate applies nothing, and reads no file but those that it is told and those that they include.
@@ -12,6 +13,7 @@
 mod diagnostic;
 mod document;
 mod editor;
+mod global;
 pub mod keys;
 mod load;
 mod model;
@@ -20,5 +22,6 @@ mod value;
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use document::Document;
 pub use editor::LxcConfigEditor;
+pub use global::GlobalConfig;
 pub use model::{ContainerConfig, Flag, Setting};
 pub use value::{Signal, ValueKind};

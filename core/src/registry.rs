@@ -1,18 +1,21 @@
 //! Which stores there are. Only binaries and the C library fill it; nobody else names a concrete backend.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::capability::Availability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{BackingStore, Pool};
-use crate::volume::StoreKind;
+use crate::volume::{Properties, StoreKind};
 
 /// The stores of one program, in order of detection.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     stores: Vec<Arc<dyn BackingStore>>,
     best: Vec<StoreKind>,
+    defaults: BTreeMap<StoreKind, Properties>,
 }
 
 /// What a user asked of `--bdev`.
@@ -67,6 +70,37 @@ impl Registry {
         self
     }
 
+    /// Sets options that new volumes in the stores of `kind` have where nobody says otherwise.
+    #[must_use]
+    pub fn with_defaults(mut self, kind: &str, options: Properties) -> Self {
+        self.defaults.insert(StoreKind::new(kind), options);
+        self
+    }
+
+    /// Returns the options of a new volume in a store of `kind`: the defaults of the installation, and over them those that
+    /// were `given`.
+    ///
+    /// # Behavior
+    /// An empty value takes a default away.
+    #[must_use]
+    pub fn options(&self, kind: &StoreKind, given: &Properties) -> Properties {
+        let mut options = given.clone();
+        for (name, default) in self.defaults.get(kind).into_iter().flatten() {
+            match given.get(name) {
+                None => drop(options.insert(name.clone(), default.clone())),
+                Some(value) if value.is_empty() => drop(options.remove(name)),
+                Some(_) => {}
+            }
+        }
+        options
+    }
+
+    /// Returns the pool where volumes of a store of `kind` are made near `path` without options.
+    #[must_use]
+    pub fn default_pool(&self, kind: &StoreKind, path: &Path) -> Pool {
+        Pool { path: path.to_owned(), options: self.options(kind, &Properties::new()) }
+    }
+
     /// Returns the stores in order of detection.
     #[must_use]
     pub fn stores(&self) -> &[Arc<dyn BackingStore>] {
@@ -92,7 +126,8 @@ impl Registry {
     ///
     /// # Behavior
     /// Every named kind must exist in this build, even behind the one that is taken: a typing error must not hide. A
-    /// store that is unavailable is passed over only when the choice names others behind it.
+    /// store that is unavailable is passed over only when the choice names others behind it. The options of the pool stand over each
+    /// store's defaults.
     ///
     /// # Errors
     /// `InvalidArgument` for an unknown kind; `Unavailable` with the reason and remedy of each store that was tried.
@@ -108,7 +143,8 @@ impl Registry {
         };
         let mut refusal = Error::new(ErrorKind::Unavailable, "no store that was asked for is available");
         for store in candidates {
-            match store.availability(pool).await {
+            let options = self.options(&store.kind(), &pool.options);
+            match store.availability(&Pool { path: pool.path.clone(), options }).await {
                 Availability::Unavailable { reason, remedy } => {
                     let kind = store.kind();
                     refusal = refusal.with_context("store", format!("{kind}: {reason}")).with_hint(remedy);
@@ -121,5 +157,30 @@ impl Registry {
 
     fn default_store(&self) -> Result<&Arc<dyn BackingStore>> {
         self.stores.first().ok_or_else(|| Error::new(ErrorKind::Internal, "this program has no stores"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(pairs: &[(&str, &str)]) -> Properties {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_is_given_wins_over_a_default_and_an_empty_value_takes_it_away() {
+        let defaults = options(&[("vgname", "vg0"), ("thinpool", "pool")]);
+        let registry = Registry::new().with_defaults("lvm", defaults.clone());
+        let lvm = StoreKind::new("lvm");
+        for (given, expected) in [
+            (options(&[]), defaults),
+            (options(&[("vgname", "vg1")]), options(&[("vgname", "vg1"), ("thinpool", "pool")])),
+            (options(&[("thinpool", "")]), options(&[("vgname", "vg0")])),
+            (options(&[("fstype", "")]), options(&[("fstype", ""), ("vgname", "vg0"), ("thinpool", "pool")])),
+        ] {
+            assert_eq!(registry.options(&lvm, &given), expected, "{given:?}");
+        }
+        assert_eq!(registry.options(&StoreKind::new("zfs"), &options(&[])), options(&[]));
     }
 }

@@ -106,7 +106,7 @@ fn look(context: &Context, options: &Properties) -> Result<Option<Error>> {
 
 fn no_pool(vg: &str, pool: &str) -> Error {
     Error::new(ErrorKind::Unavailable, format!("there is no thin pool `{vg}/{pool}`")).with_hint(format!(
-        "make it: `lvcreate --type thin-pool -l 90%FREE -n {pool} {vg}`, or leave `--thinpool` out for plain volumes"
+        "make it: `lvcreate --type thin-pool -l 90%FREE -n {pool} {vg}`, or give `--thinpool ''` for plain volumes"
     ))
 }
 

@@ -26,16 +26,16 @@ pub(crate) struct StoreOptions {
     /// Size of the volume, such as 10G (lvm, loop)
     #[arg(long, value_name = "SIZE")]
     pub(crate) fssize: Option<String>,
-    /// Volume group (lvm)
+    /// Volume group [default: lxc.bdev.lvm.vg of lxc.conf, else lxc] (lvm)
     #[arg(long, value_name = "VG")]
     pub(crate) vgname: Option<String>,
     /// Logical volume [default: the container's name] (lvm)
     #[arg(long, value_name = "LV")]
     pub(crate) lvname: Option<String>,
-    /// Thin pool (lvm)
+    /// Thin pool; '' makes plain volumes [default: lxc.bdev.lvm.thin_pool of lxc.conf] (lvm)
     #[arg(long, value_name = "POOL")]
     pub(crate) thinpool: Option<String>,
-    /// Dataset under which volumes are made (zfs)
+    /// Dataset under which volumes are made [default: lxc.bdev.zfs.root of lxc.conf, else lxc] (zfs)
     #[arg(long, value_name = "DATASET")]
     pub(crate) zfsroot: Option<String>,
 }
@@ -78,7 +78,7 @@ pub(crate) struct Create {
     /// What puts the first content into it: busybox, local or none
     #[arg(short, long, value_name = "TEMPLATE")]
     pub(crate) template: String,
-    /// Configuration whose lines stand behind the defaults and win over them
+    /// Configuration whose lines stand behind the defaults and win over them [default: lxc.default_config of lxc.conf]
     #[arg(short = 'f', long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Options of the template

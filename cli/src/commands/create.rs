@@ -27,7 +27,7 @@ fn create(session: &Session, args: &args::Create, mut template: Template) -> Res
     let request = CreateContainer {
         store: args.store.choice()?,
         options: args.store.properties(),
-        config: config(args, &key.name, &template)?,
+        config: config(session, args, &key.name, &template)?,
         key,
         fill: template.fill.as_mut().map(|fill| fill.as_mut() as &mut dyn Fill),
     };
@@ -36,11 +36,18 @@ fn create(session: &Session, args: &args::Create, mut template: Template) -> Res
     Ok(Exit::DONE)
 }
 
-/// Returns what the container begins with: our defaults, the template's lines, and behind them the user's, which win.
-fn config(args: &args::Create, name: &ContainerName, template: &Template) -> Result<Vec<u8>> {
+/// Returns what the container begins with: our defaults, the template's lines, and behind them the user's, which win: those of
+/// `--config`, else those of `lxc.default_config`, as with LXC.
+fn config(
+    session: &Session,
+    args: &args::Create,
+    name: &ContainerName,
+    template: &Template,
+) -> Result<Vec<u8>> {
     let mut config = default_config(name);
     config.extend(template.config.as_bytes());
-    if let Some(path) = &args.config {
+    let usual = session.global_config()?.default_config();
+    if let Some(path) = args.config.as_ref().or(usual.as_ref()) {
         config.extend(read(path)?);
     }
     Ok(config)

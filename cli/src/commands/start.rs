@@ -13,8 +13,9 @@ pub(crate) fn run(session: &Session, args: &args::Start) -> Result<Exit> {
     let command = (!args.command.is_empty()).then(|| args.command.clone());
     let options = StartOptions { command, environment: environment(&args.environment)? };
     let started = session.runtime()?.start(&session.context()?, &key, &options)?;
-    for warning in &started.warnings {
-        session.ui().warning(warning);
+    let unused = session.global_config()?.unused().into_iter().map(|line| format!("{line} is not applied"));
+    for warning in started.warnings.iter().cloned().chain(unused) {
+        session.ui().warning(&warning);
     }
     session.ui().done(&format!("started {} (pid {})", key.name, started.pid))?;
     Ok(Exit::DONE)

@@ -17,15 +17,17 @@ use crate::session::Session;
 use crate::ui::format::{self, Cell, Format, Record};
 
 pub(crate) fn run(session: &Session, args: &args::Stores) -> Result<Exit> {
-    let pool = Pool { path: pool_path(session)?, options: Properties::new() };
+    let path = pool_path(session)?;
+    let registry = registry::with_defaults(session.global_config()?);
     let executor = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|e| Error::io("cannot make an executor", e))?;
-    let rows: Vec<Row> = registry::of_this_build()
-        .stores()
-        .iter()
-        .map(|store| Row::new(store, &pool, executor.block_on(store.availability(&pool))))
-        .collect();
+    let row = |store: &Arc<dyn BackingStore>| {
+        let pool = registry.default_pool(&store.kind(), &path);
+        let availability = executor.block_on(store.availability(&pool));
+        Row::new(store, pool, availability)
+    };
+    let rows: Vec<Row> = registry.stores().iter().map(row).collect();
     let ui = session.ui();
     ui.data(&format::many(&rows, args.format, &[], ui.palette())?)?;
     if args.format == Format::Table {
@@ -55,11 +57,19 @@ struct Row {
     store: Arc<dyn BackingStore>,
     availability: Availability,
     capabilities: Option<Capabilities>,
+    /// The options of volumes for which no others are given.
+    defaults: Properties,
 }
 
 impl Row {
-    fn new(store: &Arc<dyn BackingStore>, pool: &Pool, availability: Availability) -> Self {
-        Self { store: Arc::clone(store), availability, capabilities: store.capabilities(pool).ok() }
+    fn new(store: &Arc<dyn BackingStore>, pool: Pool, availability: Availability) -> Self {
+        let capabilities = store.capabilities(&pool).ok();
+        Self { store: Arc::clone(store), availability, capabilities, defaults: pool.options }
+    }
+
+    /// Returns the defaults as they would be typed.
+    fn defaults(&self) -> Vec<String> {
+        self.defaults.iter().map(|(name, value)| format!("--{name} {value}")).collect()
     }
 
     fn status(&self) -> (&'static str, Option<&str>, Option<&str>) {
@@ -71,6 +81,16 @@ impl Row {
     }
 
     fn footnote(&self) -> String {
+        let defaults = match self.defaults().join(" ") {
+            none if none.is_empty() => none,
+            defaults => {
+                format!("\n{} makes volumes with {defaults}, unless told otherwise\n", self.store.kind())
+            }
+        };
+        defaults + &self.shortcoming()
+    }
+
+    fn shortcoming(&self) -> String {
         match self.status() {
             (status, Some(reason), Some(remedy)) => {
                 format!("\n{} is {status}: {reason}\n  remedy: {remedy}\n", self.store.kind())
@@ -121,6 +141,7 @@ impl Record for Row {
         "sizes",
         "promote",
         "flatten",
+        "defaults",
         "capabilities",
     ];
     const TABLE: &'static [&'static str] = &[
@@ -156,6 +177,7 @@ impl Record for Row {
             ("flatten", Some(it)) => {
                 Cell::Text(if it.clones_depend() { "copy" } else { "not needed" }.to_owned())
             }
+            ("defaults", _) => Cell::List(self.defaults()),
             ("capabilities", Some(it)) => {
                 serde_json::to_value(it).map_or(Cell::Absent, |value| Cell::Nested(value, String::new()))
             }

@@ -50,6 +50,7 @@ impl Bed {
         // Not on tmpfs: overlay uppers want extended attributes that old kernels lack there.
         let root = tempfile::Builder::new().prefix("keiki-cli.").tempdir_in("/var/tmp").unwrap();
         std::fs::create_dir(root.path().join("lxc")).unwrap();
+        std::fs::write(root.path().join("lxc.conf"), "").unwrap();
         Self { root }
     }
 
@@ -71,6 +72,7 @@ impl Bed {
             .env("HOME", self.path().join("home"))
             .env("KEIKI_STATE", self.path().join("state"))
             .env("KEIKI_RUN", self.path().join("run"))
+            .env("KEIKI_LXC_CONF", self.path().join("lxc.conf"))
             .current_dir(self.path())
             .stdin(Stdio::null());
         command

@@ -5,6 +5,7 @@
 mod bad_input;
 mod harness;
 mod lifecycle;
+mod lxc_conf;
 mod reading;
 mod storage;
 mod usage;

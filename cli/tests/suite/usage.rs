@@ -68,8 +68,8 @@ fn exit_codes_are_in_the_help() {
       -V, --version  Print version
 
     Global options:
-      -P, --lxcpath <DIR>              Directory that holds the containers [default: /var/lib/lxc; for
-                                       users $XDG_DATA_HOME/lxc]
+      -P, --lxcpath <DIR>              Directory that holds the containers [default: lxc.lxcpath of
+                                       lxc.conf, else /var/lib/lxc; for users $XDG_DATA_HOME/lxc]
       -q, --quiet                      Say nothing about what was done
           --color <auto|always|never>  When to use colour [default: auto]
 
@@ -82,10 +82,11 @@ fn exit_codes_are_in_the_help() {
       exec, attach and run pass on the exit code of the command.
 
     Environment:
-      KEIKI_STATE    directory of the catalogue (/var/lib/keiki; for users $XDG_DATA_HOME/keiki)
-      KEIKI_RUN      directory of what runs (/run/keiki; for users $XDG_RUNTIME_DIR/keiki)
-      KEIKI_MONITOR  the program keiki-monitor, when it is not beside this one
-      NO_COLOR       any value switches colour off
+      KEIKI_STATE     directory of the catalogue (/var/lib/keiki; for users $XDG_DATA_HOME/keiki)
+      KEIKI_RUN       directory of what runs (/run/keiki; for users $XDG_RUNTIME_DIR/keiki)
+      KEIKI_MONITOR   the program keiki-monitor, when it is not beside this one
+      KEIKI_LXC_CONF  LXC's global configuration (/etc/lxc/lxc.conf; for users ~/.config/lxc/lxc.conf)
+      NO_COLOR        any value switches colour off
 
     Data goes to stdout, everything else to stderr. `keiki help VERB` says more.
     ");

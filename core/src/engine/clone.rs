@@ -119,7 +119,7 @@ impl Engine {
             }
             choice => self.wait(self.registry.choose(choice, &pool_of(request)))?,
         };
-        let options = options_in(wanted.as_ref(), request, source);
+        let options = self.options_in(wanted.as_ref(), request, source, Means::Snapshot);
         let capabilities = wanted.capabilities(&Pool { options, ..pool })?;
         let takes = wanted.kind() == own.kind() || capabilities.clones_from.contains(&own.kind());
         if takes && wanted.clones().is_some() && capabilities.clone_cost == Cost::Constant {
@@ -138,7 +138,7 @@ impl Engine {
             StoreChoice::Default => own.clone(),
             choice => self.wait(self.registry.choose(choice, &pool_of(request)))?,
         };
-        let options = options_in(store.as_ref(), request, source);
+        let options = self.options_in(store.as_ref(), request, source, Means::Copy);
         let capabilities = store.capabilities(&Pool { options, ..pool_of(request) })?;
         // A store whose clones are independent copies them better than we could through mounts.
         let native = store.kind() == own.kind() && store.clones().is_some() && !capabilities.clones_depend();
@@ -158,7 +158,7 @@ impl Engine {
         if depends {
             ancestry.lineage.may_deepen(origin.volume.id, way.capabilities.max_depth)?;
         }
-        let mut options = options_in(way.store.as_ref(), request, &row.volume);
+        let mut options = self.options_in(way.store.as_ref(), request, &row.volume, way.means);
         if request.payload == Payload::EphemeralInMemory {
             options.insert(UPPER.to_owned(), "memory".to_owned());
         }
@@ -177,6 +177,28 @@ impl Engine {
             made.push(decided.map_err(|error| in_memory(error, request, way))?);
         }
         Ok(Make { verb: verb.to_owned(), made, freeze: None })
+    }
+
+    /// Returns the options of a clone in `store`: those of its source where both are in one store, so that a clone lands in
+    /// the source's volume group or dataset unless another is asked for, and then those of the request. What names one volume
+    /// is not passed on: two cannot have it. The installation's defaults say where a copy goes whose source does not; what
+    /// shares data stays beside it.
+    fn options_in(
+        &self,
+        store: &dyn BackingStore,
+        request: &CloneContainer,
+        source: &Volume,
+        means: Means,
+    ) -> Properties {
+        let kind = store.kind();
+        let is_own = kind == *source.kind();
+        let mut options = if is_own { source.properties.clone() } else { Properties::new() };
+        for of_one_volume in [UPPER, "lvname", "dir"] {
+            options.remove(of_one_volume);
+        }
+        let has_place = is_own && (means == Means::Snapshot || !options.is_empty());
+        options.extend(request.options.clone());
+        if has_place { options } else { self.registry.options(&kind, &options) }
     }
 
     fn clone_volumes(&self, context: &Context, way: &Way, source: &Volume, make: &Make) -> Result<Cost> {
@@ -253,19 +275,6 @@ fn in_memory(error: Error, request: &CloneContainer, way: &Way) -> Error {
 
 /// The option by which a stack is asked to keep what is written in memory.
 const UPPER: &str = "upper";
-
-/// Returns the options of a clone in `store`: those of its source where both are in one store, so that a clone lands in the
-/// source's volume group or dataset unless another is asked for, and then those of the request. What names one volume is not
-/// passed on: two cannot have it.
-fn options_in(store: &dyn BackingStore, request: &CloneContainer, source: &Volume) -> Properties {
-    let mut options =
-        if store.kind() == *source.kind() { source.properties.clone() } else { Properties::new() };
-    for of_one_volume in [UPPER, "lvname", "dir"] {
-        options.remove(of_one_volume);
-    }
-    options.extend(request.options.clone());
-    options
-}
 
 fn pool_of(request: &CloneContainer) -> Pool {
     Pool { path: target_path(request), options: Properties::clone(&request.options) }

@@ -30,13 +30,9 @@ impl Engine {
         let pool = Pool { path: key.lxcpath.clone(), options: request.options.clone() };
         let store = self.wait(self.registry.choose(&request.store, &pool))?;
         self.require_free(context, key)?;
-        let plan = Plan {
-            store: store.as_ref(),
-            container: key,
-            snapshot: None,
-            options: &request.options,
-            origin: None,
-        };
+        let options = self.registry.options(&store.kind(), &request.options);
+        let plan =
+            Plan { store: store.as_ref(), container: key, snapshot: None, options: &options, origin: None };
         let made = plan.decide(|_| Vec::new(), &[])?;
         let config = self.config_of_new(&request.config, &made)?;
         let make = Make { verb: "create".to_owned(), made: vec![made.clone()], freeze: None };

@@ -71,7 +71,8 @@ impl Engine {
         for store in self.registry.stores() {
             let kind = store.kind();
             let is_here = |row: &&VolumeRow| *row.volume.kind() == kind && row.container.lxcpath == lxcpath;
-            for (pool, use_of) in pools_of(store.as_ref(), lxcpath, volumes.iter().filter(is_here))? {
+            let default = self.registry.default_pool(&kind, lxcpath);
+            for (pool, use_of) in pools_of(store.as_ref(), default, volumes.iter().filter(is_here))? {
                 let is_missing =
                     || matches!(self.wait(store.availability(&pool)), Availability::Unavailable { .. });
                 if use_of == Use::Possible && is_missing() {
@@ -100,11 +101,10 @@ enum Use {
 /// volumes were made in.
 fn pools_of<'a>(
     store: &dyn BackingStore,
-    lxcpath: &Path,
+    default: Pool,
     volumes: impl Iterator<Item = &'a VolumeRow>,
 ) -> Result<Vec<(Pool, Use)>> {
-    let pool = |options: Properties| Pool { path: lxcpath.to_owned(), options };
-    let default = pool(Properties::new());
+    let pool = |options: Properties| Pool { path: default.path.clone(), options };
     let is_named = store.capabilities(&default)?.residence == Residence::Named;
     let options: BTreeSet<&Properties> = volumes.map(|row| &row.volume.properties).collect();
     if !is_named {

@@ -101,7 +101,7 @@ impl Engine {
                 manifest: manifest.clone(),
                 name: target.name,
                 store: store.kind(),
-                options: request.options.clone(),
+                options: self.registry.options(&store.kind(), &request.options),
                 done: 0,
                 place: Place::default(),
             },

@@ -25,8 +25,8 @@ use crate::engine::snapshot::identity;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::mount_plan::{self, AttachMode};
 use crate::name::SnapshotName;
-use crate::store::{BackingStore, Pool, Transfer};
-use crate::volume::{Properties, Volume, VolumeId};
+use crate::store::{BackingStore, Transfer};
+use crate::volume::{Volume, VolumeId};
 
 /// How the names of snapshots begin that are taken in order to send them.
 const TEMPORARY: &str = "keiki-send-";
@@ -90,10 +90,10 @@ impl Engine {
     /// # Errors
     /// Never at present; a store that is not available offers nothing.
     pub fn understood_forms(&self, lxcpath: &Path) -> Result<Vec<&'static str>> {
-        let pool = Pool { path: lxcpath.to_owned(), options: Properties::new() };
         let mut forms = vec![TREE];
         for store in self.registry.stores() {
             let format = store.transfer().map(Transfer::format);
+            let pool = self.registry.default_pool(&store.kind(), lxcpath);
             if let (Some(format), Availability::Ready | Availability::Degraded { .. }) =
                 (format, self.wait(store.availability(&pool)))
             {

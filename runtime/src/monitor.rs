@@ -12,8 +12,10 @@ mod attach;
 mod birth;
 mod devices;
 mod first_process;
+mod hooks;
 mod identity;
 mod kernel_mounts;
+mod log;
 mod lxc_server;
 mod mounts;
 mod relay;
@@ -25,12 +27,18 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use keiki_sys::process::{self, Birth, Ended, Identity, Inherited};
+use keiki_sys::signal::Signals;
 use nix::sched::CloneFlags;
+
+use hooks::Told;
+use log::Log;
 
 use crate::channel;
 use crate::failure::{AtStep, Failure, Step};
 use crate::plan::{Report, StartPlan, Stdio};
 use crate::rundir::{RunDir, RunLock, StateRecord, boot};
+use crate::settings::hooks::HookKind;
+use crate::settings::log::Level;
 use crate::status::ContainerState;
 
 /// The exit code of a monitor that failed; the caller has the reason from the status channel.
@@ -128,6 +136,7 @@ struct Monitor {
     status: Option<OwnedFd>,
     lock: Option<RunLock>,
     record: StateRecord,
+    log: Log,
 }
 
 impl Monitor {
@@ -141,7 +150,8 @@ impl Monitor {
             cgroups: Vec::new(),
             started: now(),
         };
-        Self { run: RunDir::at(plan.run.clone()), plan, status, lock: Some(lock), record }
+        let run = RunDir::at(plan.run.clone());
+        Self { run, plan, status, lock: Some(lock), record, log: Log::none() }
     }
 
     /// Returns the exit code of the program: that of the first process in the foreground.
@@ -154,6 +164,7 @@ impl Monitor {
                 ended.code()
             }
             Err(failure) => {
+                self.log.write(Level::Error, &failure);
                 self.release();
                 self.tell(&Report::Failed(failure));
                 FAILED
@@ -164,22 +175,39 @@ impl Monitor {
     fn live(&mut self) -> Step<Ended> {
         let signals = supervise::block_signals()?;
         self.settle()?;
+        self.log = Log::open(&self.plan.settings.log, &self.plan.name)?;
         let mut reboots = supervise::Reboots::default();
         loop {
-            let running = self.give_birth()?;
-            self.publish(ContainerState::Running)?;
-            self.tell(&Report::Running { pid: running.pid });
-            if self.plan.stdio == Stdio::Console {
-                self.status = None;
+            hooks::run(&self.plan, HookKind::PreStart, &Told::default())?;
+            let lived = self.live_once(&signals);
+            let is_reboot = matches!(lived, Ok(supervise::End::Reboot)) && reboots.may_go_on();
+            let told = Told::variable("LXC_TARGET", if is_reboot { "reboot" } else { "stop" });
+            // Whatever the pre-start hooks set up is taken down, also after a start that failed.
+            let after = hooks::run(&self.plan, HookKind::PostStop, &told);
+            if let Err(failure) = &after {
+                self.log.write(Level::Error, failure);
             }
-            let ended = self.supervise(running, &signals)?;
-            self.remove_cgroups().at("remove the cgroups")?;
-            match ended {
+            match lived? {
                 supervise::End::Final(ended) => return Ok(ended),
-                supervise::End::Reboot if reboots.may_go_on() => {}
+                supervise::End::Reboot if is_reboot && after.is_ok() => {}
                 supervise::End::Reboot => return Ok(Ended::Killed(supervise::REBOOTED)),
             }
         }
+    }
+
+    /// From a birth to a death, with nothing of the container left.
+    fn live_once(&mut self, signals: &Signals) -> Step<supervise::End> {
+        let running = self.give_birth()?;
+        self.publish(ContainerState::Running)?;
+        self.log.write(Level::Info, format_args!("runs, first process {}", running.pid));
+        self.tell(&Report::Running { pid: running.pid });
+        if self.plan.stdio == Stdio::Console {
+            self.status = None;
+        }
+        let ended = self.supervise(running, signals)?;
+        self.log.write(Level::Info, format_args!("has ended: {ended:?}"));
+        self.remove_cgroups().at("remove the cgroups")?;
+        Ok(ended)
     }
 
     /// Makes the process what a monitor has to be.

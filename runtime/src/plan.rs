@@ -1,7 +1,7 @@
 //! What the caller hands to the monitor in a sealed memory file: everything is decided and checked before.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use keiki_core::mount_plan::MountPlan;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,16 @@ pub(crate) struct StartPlan {
     pub(crate) stdio: Stdio,
     /// The program that takes the monitor's place when an ephemeral container has stopped.
     pub(crate) afterwards: Option<Vec<OsString>>,
+}
+
+impl StartPlan {
+    /// Returns where the root filesystem is attached, in the container's mount namespace only, until it becomes the root: a
+    /// directory that everybody may enter, which nothing needs there any more.
+    pub(crate) fn mount_point(&self) -> &Path {
+        let configured = self.settings.mounts.root_mount.as_deref().filter(|path| path.is_dir());
+        let run = || self.run.ancestors().nth(2).unwrap_or(&self.run);
+        configured.unwrap_or_else(run)
+    }
 }
 
 /// Where a first process reads and writes.

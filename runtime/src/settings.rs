@@ -6,7 +6,9 @@
 
 pub(crate) mod cgroup;
 pub(crate) mod confinement;
+pub(crate) mod hooks;
 pub(crate) mod identities;
+pub(crate) mod log;
 pub(crate) mod mounts;
 pub(crate) mod network;
 pub(crate) mod parameters;
@@ -22,7 +24,9 @@ use serde::{Deserialize, Serialize};
 
 use cgroup::CgroupSettings;
 use confinement::Confinement;
+use hooks::Hooks;
 use identities::Identities;
+use log::LogSettings;
 use mounts::Mounts;
 use network::Network;
 use parameters::Parameters;
@@ -30,18 +34,14 @@ use program::Program;
 use terminals::Terminals;
 
 /// Keys, or beginnings of keys, that others act upon or that say nothing about a start.
-const WITHOUT_EFFECT: [&str; 15] = [
-    "lxc.rootfs.path",
-    "lxc.rootfs.mount",
+const WITHOUT_EFFECT: [&str; 11] = [
     "lxc.rootfs.managed",
     "lxc.arch",
     "lxc.group",
     "lxc.start.",
-    "lxc.log.",
     "lxc.execute.cmd",
     "lxc.hook.clone",
     "lxc.hook.destroy",
-    "lxc.hook.version",
     "lxc.signal.reboot",
     "lxc.apparmor.allow_incomplete",
     "lxc.apparmor.allow_nesting",
@@ -49,8 +49,7 @@ const WITHOUT_EFFECT: [&str; 15] = [
 ];
 
 /// Keys, or beginnings of keys, that are understood and not applied by this version, and belong to no part yet.
-const NOT_APPLIED: [&str; 6] =
-    ["lxc.hook.", "lxc.namespace.", "lxc.sched.core", "lxc.time.offset.", "lxc.hook", "lxc.monitor."];
+const NOT_APPLIED: [&str; 4] = ["lxc.namespace.", "lxc.sched.core", "lxc.time.offset.", "lxc.monitor."];
 
 /// Why a key is warned about.
 const NOT_BY_THIS_VERSION: &str = "is not applied by this version of keiki";
@@ -66,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) identities: Identities,
     pub(crate) parameters: Parameters,
     pub(crate) network: Network,
+    pub(crate) hooks: Hooks,
+    pub(crate) log: LogSettings,
     pub(crate) ephemeral: bool,
 }
 
@@ -118,6 +119,8 @@ impl Settings {
             identities: Identities::default(),
             parameters: Parameters::default(),
             network: Network::Own,
+            hooks: Hooks::default(),
+            log: LogSettings::default(),
             ephemeral: false,
         }
     }
@@ -131,7 +134,7 @@ impl Settings {
         if covers_any(&WITHOUT_EFFECT, key) {
             return Ok(());
         }
-        let parts: [&mut dyn Part; 8] = [
+        let parts: [&mut dyn Part; 10] = [
             &mut self.program,
             &mut self.mounts,
             &mut self.terminals,
@@ -140,6 +143,8 @@ impl Settings {
             &mut self.identities,
             &mut self.parameters,
             &mut self.network,
+            &mut self.hooks,
+            &mut self.log,
         ];
         for part in parts {
             match part.take(line)? {

@@ -13,6 +13,8 @@ mod attach;
 mod faults;
 #[path = "kernel/ground.rs"]
 mod ground;
+#[path = "kernel/hooks.rs"]
+mod hooks;
 #[path = "kernel/inside.rs"]
 mod inside;
 #[path = "kernel/lifecycle.rs"]

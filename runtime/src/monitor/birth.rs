@@ -6,6 +6,7 @@
 //! Two round trips, three with ids; everything that can fail for reasons of configuration fails before the clone or in the child's
 //! answer.
 
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use keiki_core::mount_plan;
@@ -21,12 +22,14 @@ use serde::{Deserialize, Serialize};
 use super::Monitor;
 use super::devices::TTY_GROUP;
 use super::first_process::{self, Ingredients};
+use super::hooks::{self, Told};
 use super::{identity, mounts, user_namespace};
 use crate::channel;
 use crate::failure::{AtStep, Failure, Step};
 use crate::rundir::KILL;
 use crate::settings::cgroup::Limit;
 use crate::settings::cgroup::devices::{DeviceRule, Devices};
+use crate::settings::hooks::HookKind;
 use crate::settings::identities::{IdRange, RootOwners};
 use crate::settings::mounts::Dev;
 use crate::settings::network::Network;
@@ -40,6 +43,9 @@ pub(super) enum FromChild {
     Failed(Failure),
 }
 
+/// Console, terminals and namespaces of a first process that runs.
+type Accompanied = (Option<Pair>, Vec<OwnedFd>, Vec<(&'static str, OwnedFd)>);
+
 /// A container that runs.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -48,7 +54,12 @@ pub(super) struct Running {
     pub(super) console: Option<Pair>,
     /// Kept open, so that programs of the container can use the other side.
     pub(super) _terminals: Vec<OwnedFd>,
+    /// Its namespaces, kept for the stop hooks: name and descriptor. Nobody else needs them, and they delay the end of networks.
+    pub(super) namespaces: Vec<(&'static str, OwnedFd)>,
 }
+
+/// The namespaces, as `/proc/PID/ns` and hooks call them.
+const NAMESPACES: [&str; 8] = ["mnt", "pid", "uts", "ipc", "user", "net", "cgroup", "time"];
 
 impl Monitor {
     pub(super) fn give_birth(&mut self) -> Step<Running> {
@@ -68,8 +79,8 @@ impl Monitor {
             drop(keiki_sys::signal::send(&child.pidfd, KILL));
             drop(process::reap(&child.pidfd));
         }
-        let (console, terminals) = result?;
-        Ok(Running { pid: child.pid, pidfd: child.pidfd, console, _terminals: terminals })
+        let (console, terminals, namespaces) = result?;
+        Ok(Running { pid: child.pid, pidfd: child.pidfd, console, _terminals: terminals, namespaces })
     }
 
     fn is_mapped(&self) -> bool {
@@ -173,12 +184,7 @@ impl Monitor {
     }
 
     /// Waits for the child to be ready, lets it go and waits until it has executed its program.
-    fn accompany(
-        &mut self,
-        child: &Child,
-        own: &OwnedFd,
-        to_map: &[Option<OwnedFd>],
-    ) -> Step<(Option<Pair>, Vec<OwnedFd>)> {
+    fn accompany(&mut self, child: &Child, own: &OwnedFd, to_map: &[Option<OwnedFd>]) -> Step<Accompanied> {
         if self.is_mapped() {
             self.give_identities(child, own, to_map)?;
         }
@@ -189,12 +195,27 @@ impl Monitor {
         self.record.init = Identity::of(child.pid).ok().map(Into::into);
         identity::limit_resources(child.pid, &self.plan.settings.parameters.rlimits)?;
         self.join_version_1(child.pid)?;
+        let namespaces = self.keep_namespaces(child)?;
+        let told = Told::variable("LXC_PID", child.pid.to_string());
+        hooks::run(&self.plan, HookKind::StartHost, &told)?;
         channel::send(own, &(), &[]).at("let the first process go")?;
         if answer(own)?.is_some() {
             return Err(Failure::new("start the first process", "it answered twice"));
         }
         let console = descriptors.next().zip(descriptors.next());
-        Ok((console.map(|(master, peer)| Pair { master, peer }), descriptors.collect()))
+        Ok((console.map(|(master, peer)| Pair { master, peer }), descriptors.collect(), namespaces))
+    }
+
+    /// Opens the namespaces that stop hooks will look at.
+    fn keep_namespaces(&self, child: &Child) -> Step<Vec<(&'static str, OwnedFd)>> {
+        if !self.plan.settings.hooks.has(HookKind::Stop) {
+            return Ok(Vec::new());
+        }
+        let open = |name: &'static str| {
+            let opened = File::open(format!("/proc/{}/ns/{name}", child.pid));
+            Ok((name, opened.at("open the namespaces").map_err(|failure| failure.about(name))?.into()))
+        };
+        NAMESPACES.into_iter().map(open).collect()
     }
 
     /// Maps the child's ids and gives it what can be made only then.
@@ -257,7 +278,7 @@ fn filter_devices(cgroup: &Cgroup, devices: &Devices) -> Step {
     }
     let default = if devices.allows { Verdict::Allow } else { Verdict::Deny };
     let rules: Vec<Rule> = devices.exceptions.iter().map(filter_rule).collect();
-    let open = std::fs::File::open(cgroup.path()).at("open the cgroup").map_err(about)?;
+    let open = File::open(cgroup.path()).at("open the cgroup").map_err(about)?;
     device_filter::attach(&open, default, &rules).at("restrict the devices").map_err(about)
 }
 

@@ -19,12 +19,14 @@ use rustix::fs::Mode;
 use rustix::process::Signal;
 
 use super::birth::FromChild;
+use super::hooks::{self, Told};
 use super::{devices, identity, kernel_mounts, mounts};
 use crate::channel;
 use crate::exec;
 use crate::failure::{AtStep, Failure, Step};
 use crate::plan::{StartPlan, Stdio};
 use crate::settings::Settings;
+use crate::settings::hooks::HookKind;
 use crate::settings::mounts::Dev;
 use crate::settings::network::Network;
 
@@ -68,12 +70,18 @@ fn become_init(
     rustix::process::setsid().at("lead a session")?;
     rustix::process::umask(Mode::empty());
     mounts::isolate()?;
-    // Still as the host's own user, who may look into the directory that it is attached at.
-    let root = mounts::attach_root(root, &plan.run)?;
+    // Still as the host's own user, who may look into the directories above it.
+    let place = mounts::mount_point(plan.mount_point())?;
     if settings.identities.are_mapped() {
         become_own_root(settings)?;
     }
+    hooks::run(plan, HookKind::PreMount, &Told::default())?;
+    let root = mounts::attach_root(root, &place)?;
     let mut consoles = mount_everything(settings, &root, sources)?;
+    hooks::run(plan, HookKind::Mount, &Told::default())?;
+    if let Dev::Made(_) = settings.mounts.dev {
+        hooks::run(plan, HookKind::Autodev, &Told::default())?;
+    }
     if let Some(pair) = console {
         devices::show_host_console(&root, &pair)?;
         consoles = Some(devices::Consoles { console: pair, terminals: Vec::new() });
@@ -92,7 +100,9 @@ fn become_init(
         return Err(Failure::new("wait for the monitor", "it is gone"));
     }
     connect(plan.stdio, consoles.map(|consoles| consoles.console.peer.as_fd()))?;
-    identity::assume(settings)?;
+    identity::confine(settings)?;
+    hooks::run(plan, HookKind::Start, &Told::default())?;
+    identity::become_user(settings.program.uid, settings.program.gid, &settings.program.groups)?;
     execute(plan)
 }
 

@@ -7,11 +7,10 @@ use crate::failure::{AtStep, Failure, Step};
 use crate::settings::Settings;
 use crate::settings::parameters::Rlimit;
 
-/// Takes on the identity that the configuration says.
-pub(super) fn assume(settings: &Settings) -> Step {
+/// Gives up what the configuration says for good.
+pub(super) fn confine(settings: &Settings) -> Step {
     caps::bound(settings.confinement.capabilities()).at("drop capabilities")?;
     caps::clear_inheritable().at("drop inheritable capabilities")?;
-    become_user(settings.program.uid, settings.program.gid, &settings.program.groups)?;
     if settings.confinement.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at("give up new privileges")?;
     }

@@ -22,9 +22,17 @@ pub(super) fn isolate() -> Step {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).at("isolate the mounts")
 }
 
+/// Opens the directory that the root filesystem is attached at, until it becomes the root.
+pub(super) fn mount_point(path: &Path) -> Step<OwnedFd> {
+    use rustix::fs::{Mode, open};
+    open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .at("open the mount point")
+        .map_err(|failure| failure.about(path.display()))
+}
+
 /// Attaches the root filesystem at a place that only this namespace sees, and returns it as a tree.
-pub(super) fn attach_root(root: OwnedFd, place: &Path) -> Step<RootDir> {
-    mount::attach(&root, place).at("attach the root filesystem")?;
+pub(super) fn attach_root(root: OwnedFd, place: &OwnedFd) -> Step<RootDir> {
+    mount::attach_at(&root, place).at("attach the root filesystem")?;
     Ok(RootDir::new(root))
 }
 

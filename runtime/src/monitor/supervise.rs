@@ -10,7 +10,7 @@
 //! container with it.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use keiki_sys::cgroup::{Cgroup, Freeze};
@@ -21,12 +21,15 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::birth::Running;
+use super::hooks::{self, Told};
 use super::lxc_server::LxcServer;
 use super::relay::{Input, Output, Relay};
 use super::{Monitor, mask_of};
 use crate::failure::{AtStep, Step};
 use crate::plan::Stdio;
 use crate::rundir::KILL;
+use crate::settings::hooks::{HookKind, Interface};
+use crate::settings::log::Level;
 use crate::status::ContainerState;
 
 /// How a container came to its end.
@@ -121,11 +124,32 @@ impl Monitor {
             relay.finish();
         }
         let is_stopping = self.record.state == ContainerState::Stopping;
-        if ended == Ended::Killed(REBOOTED) && !is_stopping {
+        let is_reboot = ended == Ended::Killed(REBOOTED) && !is_stopping;
+        self.run_stop_hooks(&running, if is_reboot { "reboot" } else { "stop" });
+        if is_reboot {
             return Ok(End::Reboot);
         }
         lxc.tell(ContainerState::Stopped, &self.plan.name);
         Ok(End::Final(ended))
+    }
+
+    /// Runs the stop hooks, which find the namespaces by descriptors of this process.
+    fn run_stop_hooks(&self, running: &Running, target: &str) {
+        let mut told = Told::variable("LXC_TARGET", target);
+        for (name, namespace) in &running.namespaces {
+            let path = format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd());
+            match self.plan.settings.hooks.interface {
+                Interface::Arguments => told.arguments.push(format!("{name}:{path}").into()),
+                Interface::Variables => {
+                    let variable = format!("LXC_{}_NS", name.to_ascii_uppercase());
+                    told.variables.push((variable.into(), path.into()));
+                }
+            }
+        }
+        if let Err(failure) = hooks::run(&self.plan, HookKind::Stop, &told) {
+            // The container is over; nobody waits for it any more.
+            self.log.write(Level::Error, failure);
+        }
     }
 
     fn relay(&self, running: &Running) -> Step<Option<Relay>> {

@@ -2,6 +2,8 @@
 
 pub(crate) mod entry;
 
+use std::path::PathBuf;
+
 use keiki_config::Setting;
 use keiki_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,11 @@ const DEV_SIZE: u64 = 500_000;
 /// The kernel's own file systems, `/dev` and the entries of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mounts {
+    /// What the configuration calls the root filesystem; hooks are told.
+    pub(crate) root_path: String,
+    /// Where the root filesystem is attached in the container's own mount namespace before it becomes the root
+    /// (`lxc.rootfs.mount`); hooks find it there.
+    pub(crate) root_mount: Option<PathBuf>,
     pub(crate) proc: Automount,
     pub(crate) sys: Automount,
     pub(crate) cgroup: Automount,
@@ -48,6 +55,8 @@ pub(crate) enum Dev {
 impl Default for Mounts {
     fn default() -> Self {
         Self {
+            root_path: String::new(),
+            root_mount: None,
             proc: Automount::None,
             sys: Automount::None,
             cgroup: Automount::None,
@@ -60,6 +69,8 @@ impl Default for Mounts {
 impl Part for Mounts {
     fn take(&mut self, line: &Setting) -> Result<Taken> {
         match line.key.as_str() {
+            "lxc.rootfs.path" => self.root_path.clone_from(&line.value),
+            "lxc.rootfs.mount" => self.root_mount = Some(PathBuf::from(&line.value)),
             "lxc.autodev" if !switch(line)? => self.dev = Dev::Kept,
             "lxc.autodev" => {}
             "lxc.autodev.tmpfs.size" => self.dev = Dev::Made(number(line)?),

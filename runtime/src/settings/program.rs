@@ -7,7 +7,7 @@ use keiki_config::Setting;
 use keiki_core::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{NOT_BY_THIS_VERSION, Part, Taken, invalid, number};
+use super::{Part, Taken, invalid, number};
 
 /// The first process of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,9 +48,8 @@ impl Part for Program {
             "lxc.init.uid" => self.uid = number(line)?,
             "lxc.init.gid" => self.gid = number(line)?,
             "lxc.init.groups" => self.groups = groups(line)?,
-            // Both kinds reach the program; that of hooks does not.
+            // Those of hooks do not reach the program.
             "lxc.environment" | "lxc.environment.runtime" => self.environment.push(variable(line)?),
-            "lxc.environment.hooks" => return Ok(Taken::NotApplied(NOT_BY_THIS_VERSION)),
             "lxc.signal.halt" => self.halt_signal = Some(signal_of(line)?),
             "lxc.signal.stop" => self.stop_signal = Some(signal_of(line)?),
             _ => return Ok(Taken::NotMine),
@@ -68,7 +67,7 @@ fn groups(line: &Setting) -> Result<Vec<u32>> {
     words.map(|word| word.parse().map_err(|_| invalid(line, &format!("`{word}` is no group id")))).collect()
 }
 
-fn variable(line: &Setting) -> Result<(OsString, OsString)> {
+pub(super) fn variable(line: &Setting) -> Result<(OsString, OsString)> {
     if let Some((name, value)) = line.value.split_once('=') {
         return Ok((name.into(), value.into()));
     }

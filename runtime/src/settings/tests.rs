@@ -36,10 +36,10 @@ lxc.net.0.type = empty
 
 #[test]
 fn what_is_not_applied_is_warned_about_once_by_name_and_place() {
-    let text = "lxc.hook.mount = a\nlxc.hook.mount = b\nlxc.net.0.type = veth\nlxc.net.0.link = br0\n";
+    let text = "lxc.apparmor.raw = a\nlxc.apparmor.raw = b\nlxc.net.0.type = veth\nlxc.net.0.link = br0\n";
     let (_, warnings) = read_text(text).unwrap();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert!(warnings[0].starts_with("/c/config:1:18: lxc.hook.mount "), "{warnings:?}");
+    assert!(warnings[0].starts_with("/c/config:1:20: lxc.apparmor.raw "), "{warnings:?}");
     assert!(warnings[0].ends_with("(2 lines)"));
     assert!(warnings[1].contains("loopback"));
 }

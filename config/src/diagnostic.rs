@@ -78,11 +78,20 @@ impl From<Diagnostics> for Error {
 
 /// Returns the diagnostic for a key that does not exist: its new name, or the nearest one.
 pub(crate) fn unknown_key(place: Place, key: &str) -> Diagnostic {
-    let hint = match keys::renamed(key) {
-        Some(new) => Some(format!("LXC calls it `{new}` since 2.1")),
-        None => nearest(key).map(|near| format!("did you mean `{near}`?")),
-    };
-    Diagnostic { place, message: format!("there is no key `{}`", shown(key)), hint }
+    Diagnostic { place, message: format!("there is no key `{}`", shown(key)), hint: hint_for(key) }
+}
+
+/// Returns what was meant by a key that does not exist, if that can be told.
+pub(crate) fn hint_for(key: &str) -> Option<String> {
+    if let Some(new) = keys::renamed(key) {
+        return Some(format!("LXC calls it `{new}` since 2.1; `keiki config migrate` rewrites the file"));
+    }
+    if let Some((_, fate)) = keys::REMOVED.iter().find(|(name, _)| *name == key) {
+        return Some(format!(
+            "LXC has no such key since 2.1: {fate}; `keiki config migrate` rewrites the file"
+        ));
+    }
+    nearest(key).map(|near| format!("did you mean `{near}`?"))
 }
 
 fn nearest(key: &str) -> Option<String> {
@@ -155,7 +164,10 @@ mod tests {
             assert_eq!(unknown_key(place.clone(), key).hint.as_deref(), hint, "{key}");
         }
         let old = unknown_key(place, "lxc.utsname");
-        assert_eq!(old.hint.as_deref(), Some("LXC calls it `lxc.uts.name` since 2.1"));
+        assert_eq!(
+            old.hint.as_deref(),
+            Some("LXC calls it `lxc.uts.name` since 2.1; `keiki config migrate` rewrites the file")
+        );
     }
 
     #[test]

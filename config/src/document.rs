@@ -29,6 +29,14 @@ pub(crate) struct Entry {
     pub(crate) value_place: Place,
 }
 
+impl Entry {
+    /// Returns the place of a byte of the value.
+    pub(crate) fn place_in_value(&self, byte: usize) -> Place {
+        let before = self.value.get(..byte).map_or(0, |text| text.chars().count());
+        Place { column: self.value_place.column + before, ..self.value_place.clone() }
+    }
+}
+
 impl Document {
     /// Takes the text apart. Nothing is lost and nothing is refused here.
     #[must_use]
@@ -74,14 +82,38 @@ impl Document {
             }
             None => {
                 self.remove(key);
-                self.push(format!("{key} = {}", quoted(value)).into_bytes());
+                self.append(key, value);
             }
         }
     }
 
+    /// Adds a value to a list: behind its last line, or at the end where an include could clear or change what stands before it.
+    pub fn add(&mut self, key: &str, value: &str) {
+        let last = self.lines.iter().rposition(|line| has_key(line, key));
+        let include = self.lines.iter().rposition(|line| has_key(line, INCLUDE));
+        match last.filter(|last| include.is_none_or(|include| include < *last)) {
+            Some(last) if last + 1 < self.lines.len() => {
+                let line = with_value(&self.lines[last], value);
+                self.lines.insert(last + 1, line);
+            }
+            _ => self.append(key, value),
+        }
+    }
+
+    /// Adds a line at the end.
+    pub(crate) fn append(&mut self, key: &str, value: &str) {
+        let line = if value.is_empty() { format!("{key} =") } else { format!("{key} = {}", quoted(value)) };
+        self.push(line.into_bytes());
+    }
+
     /// Removes every line that has the key.
     pub fn remove(&mut self, key: &str) {
-        self.lines.retain(|line| !has_key(line, key));
+        self.remove_all(|found| found == key);
+    }
+
+    /// Removes every line whose key is one of those.
+    pub(crate) fn remove_all(&mut self, mut is_meant: impl FnMut(&str) -> bool) {
+        self.lines.retain(|line| !matches!(read_line(line), Line::Entry { key, .. } if is_meant(&key)));
     }
 
     /// Replaces values: `change` is asked for each entry and returns the new value, or `None` to leave the line alone.

@@ -23,6 +23,9 @@ const SIZE_MAX: u64 = 1 << 20;
 /// Who has more than this wrong has the wrong file.
 const WRONG_MAX: usize = 100;
 
+/// What a family says to a value.
+pub(crate) const ONLY_CLEARED: &str = "can only be cleared, by an empty value";
+
 /// Reads a file.
 pub(crate) fn from_file(path: &Path) -> Result<ContainerConfig, Diagnostics> {
     match read(path) {
@@ -98,22 +101,18 @@ impl Loader {
         if entry.value.is_empty() {
             return;
         }
-        let wrong = match key.shape {
-            Shape::Family => Some("can only be cleared, by an empty value".to_owned()),
-            _ => key.kind.check(&entry.value).err(),
-        };
-        if let Some(wrong) = wrong {
-            let separator = if key.shape == Shape::Family { "" } else { ":" };
-            self.refuse(entry.value_place.clone(), format!("`{}`{separator} {wrong}", entry.key));
+        if key.shape == Shape::Family {
+            let message = format!("`{}` {ONLY_CLEARED}", entry.key);
+            return self.refuse(entry.value_place.clone(), message);
+        }
+        if let Err(wrong) = key.kind.parse(&entry.value) {
+            self.refuse(entry.place_in_value(wrong.at), format!("`{}`: {}", entry.key, wrong.message));
         }
     }
 
     /// What is special to a type of interfaces must follow that type, as LXC demands.
     fn require_type(&mut self, number: u32, key: &Key, entry: &Entry) {
-        let special = key.name.split('.').next().unwrap_or_default();
-        if entry.value.is_empty() || !matches!(special, "veth" | "macvlan" | "ipvlan" | "vlan") {
-            return;
-        }
+        let Some(special) = key.interface_type().filter(|_| !entry.value.is_empty()) else { return };
         let key = format!("lxc.net.{number}.type");
         let wrong = match self.config.text(&key) {
             None => format!("`{key}` must come before `{}`", entry.key),
@@ -152,8 +151,8 @@ impl Loader {
         if entry.value.is_empty() {
             return;
         }
-        if let Err(message) = ValueKind::Path.check(&entry.value) {
-            return self.refuse(entry.value_place.clone(), format!("`lxc.include`: {message}"));
+        if let Err(wrong) = ValueKind::Path.parse(&entry.value) {
+            return self.refuse(entry.place_in_value(wrong.at), format!("`lxc.include`: {}", wrong.message));
         }
         let path = Path::new(&entry.value);
         if path.is_dir() || entry.value.ends_with('/') {

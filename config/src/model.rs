@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use keiki_core::units::Bytes;
 
+use crate::change::is_of_family;
 use crate::diagnostic::{Diagnostics, Place};
-use crate::keys::{self, Shape};
+use crate::keys;
 use crate::load;
 use crate::value::{Signal, parse_number, parse_signal};
 
@@ -63,27 +64,14 @@ impl ContainerConfig {
 
     /// Puts a value in force; an empty one clears its key, and that of a family all of its kind.
     pub(crate) fn apply(&mut self, setting: Setting) {
-        let shape = keys::find(&setting.key).map_or(Shape::Scalar, |(key, _)| key.shape);
         if setting.value.is_empty() {
-            return self.clear(&setting.key, shape);
+            let cleared = &setting.key;
+            return self.settings.retain(|old| old.key != *cleared && !is_of_family(cleared, &old.key));
         }
-        if matches!(shape, Shape::Scalar | Shape::Prefix) {
+        if keys::find(&setting.key).is_some_and(|(key, _)| !key.is_list()) {
             self.settings.retain(|old| old.key != setting.key);
         }
         self.settings.push(setting);
-    }
-
-    fn clear(&mut self, key: &str, shape: Shape) {
-        if shape != Shape::Family {
-            return self.settings.retain(|old| old.key != key);
-        }
-        let below = format!("{key}.");
-        // `lxc.hook` clears hooks, not how they are called; `lxc.cgroup` values, not where the cgroup is.
-        let is_interface = key.starts_with("lxc.net");
-        let stays = |old: &Setting| {
-            !is_interface && keys::find(&old.key).is_some_and(|(key, _)| key.shape == Shape::Scalar)
-        };
-        self.settings.retain(|old| !old.key.starts_with(&below) || stays(old));
     }
 
     /// Returns everything that is in force, in order.
@@ -172,4 +160,15 @@ pub enum Flag {
     On,
     /// `0`.
     Off,
+}
+
+impl Flag {
+    /// Returns what a number says; `None` for another one than 0 and 1.
+    pub(crate) fn from_number(number: u64) -> Option<Self> {
+        match number {
+            0 => Some(Self::Off),
+            1 => Some(Self::On),
+            _ => None,
+        }
+    }
 }

@@ -6,8 +6,12 @@
 //! end and then killed. A daemon that it leaves behind does not keep us waiting, because we wait for the process and
 //! not for its pipes. Output beyond a limit is an error, not memory.
 //!
+//! A stream (`zfs send`, `btrfs receive`) is carried past us, never gathered; [`Call::run_into`] and [`Call::run_from`] measure
+//! the time in which nothing moves, not the whole.
+//!
 //! It does not parse: parsers are pure functions of their backend. Arguments appear in errors, so no secret may be one.
 
+mod relay;
 mod supervise;
 
 use std::ffi::{OsStr, OsString};
@@ -23,12 +27,17 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
+use relay::{Direction, Relay};
+use supervise::{Capture, Ending, Ends, Limits};
 
 /// Where tools are looked for, in this order.
 pub const TOOL_PATH: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// How long a tool may take unless told otherwise: the slowest that is normal is a `mkfs` of a large volume.
 const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long a tool with a stream may move nothing unless told otherwise: the commit of what was received may take its time.
+const SILENCE: Duration = Duration::from_secs(600);
 
 /// How much standard output is taken unless told otherwise.
 const OUTPUT_MAX: usize = 64 << 20;
@@ -126,7 +135,7 @@ impl Tool {
             arguments: Vec::new(),
             input: Input::Empty,
             accepted: vec![0],
-            timeout: TIMEOUT,
+            timeout: None,
             output_max: OUTPUT_MAX,
         }
     }
@@ -139,8 +148,17 @@ pub struct Call {
     arguments: Vec<OsString>,
     input: Input,
     accepted: Vec<i32>,
-    timeout: Duration,
+    timeout: Option<Duration>,
     output_max: usize,
+}
+
+/// What a tool is connected to.
+struct Connection {
+    input: Input,
+    /// Where its standard output goes, unless it is captured.
+    output: Option<OwnedFd>,
+    relay: Option<Relay>,
+    limits: Limits,
 }
 
 impl Call {
@@ -172,10 +190,10 @@ impl Call {
         self
     }
 
-    /// Sets how long it may take; the context's deadline counts if it is earlier.
+    /// Sets how long it may take, or with a stream how long it may move nothing; the context's deadline counts if it is earlier.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = Some(timeout);
         self
     }
 
@@ -192,19 +210,68 @@ impl Call {
     /// [`ErrorKind::Unavailable`] when it is not installed; [`ErrorKind::Timeout`] after the deadline;
     /// [`ErrorKind::Protocol`] for too much output; [`ErrorKind::Io`] for an exit code that was not accepted. All carry
     /// the command line, the last two and the last the end of standard error.
-    pub fn run(self, context: &Context) -> Result<Answer> {
-        let program = self.tool.find()?;
-        let command = self.command_line(&program);
-        let own = Instant::now() + self.timeout;
-        let deadline = context.deadline().map_or(own, |given| given.min(own));
-        self.run_until(&program, &command, deadline)
-            .map_err(|error| error.with_context("command", command.clone()))
+    pub fn run(mut self, context: &Context) -> Result<Answer> {
+        let own = Instant::now() + self.timeout.unwrap_or(TIMEOUT);
+        let deadline = Some(context.deadline().map_or(own, |given| given.min(own)));
+        let input = std::mem::take(&mut self.input);
+        let limits = Limits { deadline, silence: None };
+        self.connected(|| Ok(Connection { input, output: None, relay: None, limits }))
     }
 
-    fn run_until(self, program: &Path, command: &str, deadline: Instant) -> Result<Answer> {
+    /// Runs it, carries its standard output into `out`, and waits; the answer's `stdout` is empty. Blocks.
+    ///
+    /// # Behavior
+    /// `out` is a pipe or a file; it is closed at the end. A reader that takes its time is waited for; a tool that writes nothing for
+    /// [`timeout`](Self::timeout) while there is room is ended.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and that of a broken pipe when nobody reads `out`.
+    pub fn run_into(mut self, context: &Context, out: OwnedFd) -> Result<Answer> {
+        let (input, limits) = (std::mem::take(&mut self.input), self.limits_of_stream(context));
+        self.connected(|| {
+            let (relay, output) = Relay::new(Direction::FromTool, out)?;
+            Ok(Connection { input, output: Some(output), relay: Some(relay), limits })
+        })
+    }
+
+    /// Runs it, carries `input` into its standard input, and waits. Blocks.
+    ///
+    /// # Behavior
+    /// `input` is a pipe, a socket or a file, read from where it stands and closed as soon as the tool does not read any more, which is
+    /// no error by itself. A sender that takes its time is waited for; a tool that reads nothing for [`timeout`](Self::timeout)
+    /// while there is something to read is ended.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and what reading `input` fails with.
+    pub fn run_from(self, context: &Context, input: OwnedFd) -> Result<Answer> {
+        let limits = self.limits_of_stream(context);
+        self.connected(|| {
+            let (relay, end) = Relay::new(Direction::ToTool, input)?;
+            Ok(Connection { input: Input::File(end), output: None, relay: Some(relay), limits })
+        })
+    }
+
+    fn limits_of_stream(&self, context: &Context) -> Limits {
+        Limits { deadline: context.deadline(), silence: Some(self.timeout.unwrap_or(SILENCE)) }
+    }
+
+    fn connected(self, connect: impl FnOnce() -> std::io::Result<Connection>) -> Result<Answer> {
+        let program = self.tool.find()?;
+        let command = self.command_line(&program);
+        let connection = connect().or_err(|| format!("cannot run `{command}`"));
+        connection
+            .and_then(|connection| self.run_with(&program, &command, connection))
+            .map_err(|error| error.with_context("command", command))
+    }
+
+    fn run_with(self, program: &Path, command: &str, connection: Connection) -> Result<Answer> {
         let cannot_run = || format!("cannot run `{command}`");
-        let (stdout, stdout_end) = supervise::Capture::whole(self.output_max).or_err(cannot_run)?;
-        let (stderr, stderr_end) = supervise::Capture::tail().or_err(cannot_run)?;
+        let Connection { input, output, relay, limits } = connection;
+        let (stdout, stdout_end) = match output {
+            None => Capture::whole(self.output_max).or_err(cannot_run)?,
+            Some(output) => (Capture::none(), output),
+        };
+        let (stderr, stderr_end) = Capture::tail().or_err(cannot_run)?;
         let expression = duct::cmd(program, &self.arguments)
             .full_env([("LC_ALL", "C".to_owned()), ("PATH", TOOL_PATH.join(":"))])
             .dir("/")
@@ -215,25 +282,30 @@ impl Call {
                 Ok(())
             })
             .unchecked();
-        let expression = with_input(expression, self.input).or_err(cannot_run)?;
+        let expression = with_input(expression, input).or_err(cannot_run)?;
         let handle = expression.start().or_err(cannot_run)?;
         // The expression holds our copies of the pipes' far ends.
         drop(expression);
-        let (ending, stdout, stderr) =
-            supervise::until_exit(&handle, stdout, stderr, deadline).or_err(cannot_run)?;
-        let told = |error: Error| error.with_context("stderr", tail(&stderr));
+        let mut ends = Ends { stdout, stderr, relay };
+        let ending = supervise::until_exit(&handle, &mut ends, limits).or_err(cannot_run)?;
+        self.answer(command, ending, ends.stdout.into_bytes(), ends.stderr.into_bytes())
+    }
+
+    fn answer(&self, command: &str, ending: Ending, stdout: Vec<u8>, stderr: Vec<u8>) -> Result<Answer> {
+        let told = |error: Error| Err(error.with_context("stderr", tail(&stderr)));
         match ending {
-            supervise::Ending::TimedOut => {
-                Err(told(Error::new(ErrorKind::Timeout, format!("`{command}` did not end in time"))))
+            Ending::TimedOut => {
+                told(Error::new(ErrorKind::Timeout, format!("`{command}` did not end in time")))
             }
-            supervise::Ending::TooMuch => {
-                let limit = self.output_max;
-                Err(told(Error::new(
-                    ErrorKind::Protocol,
-                    format!("`{command}` wrote more than {limit} bytes"),
-                )))
+            Ending::TooMuch => {
+                let text = format!("`{command}` wrote more than {} bytes", self.output_max);
+                told(Error::new(ErrorKind::Protocol, text))
             }
-            supervise::Ending::Exited(status) => match status.code() {
+            Ending::Unread => {
+                let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+                told(Error::io(format!("nobody reads what `{command}` writes"), broken))
+            }
+            Ending::Exited(status) => match status.code() {
                 Some(code) if self.accepted.contains(&code) => {
                     Ok(Answer { code, stdout, stderr, command: command.to_owned() })
                 }

@@ -1,4 +1,4 @@
-//! Waiting for one tool: its process, its two outputs and its deadline, in one `poll`.
+//! Waiting for one tool: its process, its two outputs, its stream and its deadline, in one `poll`.
 //!
 //! The end is the end of the *process*, seen through a pidfd. Pipes are only drained: a daemon that inherited them
 //! may hold them for ever. No thread, no signal handler, no sleeping.
@@ -13,6 +13,8 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use super::relay::Relay;
 
 /// How long a group may take to end when told to, before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -29,6 +31,26 @@ pub(super) enum Ending {
     Exited(ExitStatus),
     TimedOut,
     TooMuch,
+    /// Nobody reads the stream that it writes.
+    Unread,
+}
+
+/// How long a tool is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// The moment at which everything ends.
+    pub(super) deadline: Option<Instant>,
+    /// How long it may keep others waiting without moving a byte.
+    pub(super) silence: Option<Duration>,
+}
+
+impl Limits {
+    /// Returns how long it may still be waited for, from `quiet_since` on; `None` is as long as it takes.
+    fn left(self, quiet_since: Option<Instant>) -> Option<Duration> {
+        let silent = quiet_since.zip(self.silence).map(|(since, limit)| since + limit);
+        let end = [self.deadline, silent].into_iter().flatten().min()?;
+        Some(end.saturating_duration_since(Instant::now()))
+    }
 }
 
 /// What is kept of an output.
@@ -55,6 +77,16 @@ impl Capture {
     /// Returns a capture of the end of an output, and the tool's end of it.
     pub(super) fn tail() -> io::Result<(Self, OwnedFd)> {
         Self::new(Keep::Tail(TAIL))
+    }
+
+    /// Returns a capture of nothing: the output goes elsewhere.
+    pub(super) fn none() -> Self {
+        Self { pipe: None, bytes: Vec::new(), keep: Keep::Tail(0) }
+    }
+
+    /// Returns what was captured.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     fn new(keep: Keep) -> io::Result<(Self, OwnedFd)> {
@@ -97,50 +129,84 @@ impl Capture {
     }
 }
 
-/// Waits until the tool exits, writes too much or is late; in the last two cases its group is ended.
-///
-/// Returns how it ended and both outputs.
-pub(super) fn until_exit(
-    handle: &duct::Handle,
-    mut stdout: Capture,
-    mut stderr: Capture,
-    deadline: Instant,
-) -> io::Result<(Ending, Vec<u8>, Vec<u8>)> {
+/// What a tool writes and reads besides its stream.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) stdout: Capture,
+    pub(super) stderr: Capture,
+    pub(super) relay: Option<Relay>,
+}
+
+impl Ends {
+    /// Takes and moves what is there; returns whether the stream moved.
+    fn advance(&mut self) -> io::Result<bool> {
+        // A pipe holds 64 KiB unless its user enlarged it: sixteen rounds are four times that.
+        self.stdout.drain(16)?;
+        self.stderr.drain(16)?;
+        Ok(match &mut self.relay {
+            Some(relay) => relay.advance(16)? > 0,
+            None => false,
+        })
+    }
+
+    fn awaits_tool(&self) -> bool {
+        self.relay.as_ref().is_none_or(Relay::awaits_tool)
+    }
+
+    fn holds_output(&self) -> bool {
+        self.relay.as_ref().is_some_and(Relay::holds_output)
+    }
+}
+
+/// Waits until the tool exits, writes too much, is late, or writes for nobody; in the last three cases its group is ended.
+pub(super) fn until_exit(handle: &duct::Handle, ends: &mut Ends, limits: Limits) -> io::Result<Ending> {
     let group = Group::of(handle)?;
-    let ending = loop {
-        if stdout.is_full() {
-            group.end()?;
-            break Ending::TooMuch;
-        }
-        let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
-        else {
-            group.end()?;
-            break Ending::TimedOut;
+    let mut quiet_since = Some(Instant::now());
+    let mut has_exited = false;
+    loop {
+        let left = limits.left(quiet_since);
+        let early = match left {
+            _ if ends.stdout.is_full() => Some(Ending::TooMuch),
+            _ if ends.relay.as_ref().is_some_and(Relay::is_unread) => Some(Ending::Unread),
+            Some(Duration::ZERO) => Some(Ending::TimedOut),
+            _ => None,
         };
-        let has_exited = wait_for_event(&group, &stdout, &stderr, left)?;
-        // Looked at before the last drain, so that nothing written before the exit is missed. A pipe holds 64 KiB
-        // unless its user enlarged it: sixteen rounds are four times that.
-        stdout.drain(16)?;
-        stderr.drain(16)?;
-        if has_exited && !stdout.is_full() {
-            break Ending::Exited(handle.wait()?.status);
+        if let Some(ending) = early {
+            group.end()?;
+            return Ok(ending);
         }
-    };
-    Ok((ending, stdout.bytes, stderr.bytes))
+        // Looked at before the last drain, so that nothing written before the exit is missed.
+        has_exited = wait_for_event(&group, ends, has_exited, left)? || has_exited;
+        let has_moved = ends.advance()?;
+        quiet_since = match quiet_since {
+            _ if !ends.awaits_tool() => None,
+            Some(since) if !has_moved => Some(since),
+            _ => Some(Instant::now()),
+        };
+        let is_unread = ends.relay.as_ref().is_some_and(Relay::is_unread);
+        if has_exited && !ends.stdout.is_full() && !ends.holds_output() && !is_unread {
+            return Ok(Ending::Exited(handle.wait()?.status));
+        }
+    }
 }
 
 /// Sleeps until one of them has something to say, and tells whether the process has exited.
-fn wait_for_event(group: &Group, stdout: &Capture, stderr: &Capture, left: Duration) -> io::Result<bool> {
-    let mut fds = vec![PollFd::new(&group.pidfd, PollFlags::IN)];
-    let pipes = [&stdout.pipe, &stderr.pipe];
+fn wait_for_event(group: &Group, ends: &Ends, has_exited: bool, left: Option<Duration>) -> io::Result<bool> {
+    let mut fds = Vec::with_capacity(5);
+    // The pidfd of a process that has exited is always ready.
+    if !has_exited {
+        fds.push(PollFd::new(&group.pidfd, PollFlags::IN));
+    }
+    let pipes = [&ends.stdout.pipe, &ends.stderr.pipe];
     fds.extend(pipes.into_iter().flatten().map(|pipe| PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)));
+    fds.extend(ends.relay.iter().flat_map(Relay::interests));
     poll_for(&mut fds, left)?;
-    Ok(!fds[0].revents().is_empty())
+    Ok(!has_exited && !fds[0].revents().is_empty())
 }
 
-fn poll_for(fds: &mut [PollFd<'_>], left: Duration) -> io::Result<()> {
+fn poll_for(fds: &mut [PollFd<'_>], left: Option<Duration>) -> io::Result<()> {
     // A duration that the kernel's type cannot hold means: wait as long as it takes.
-    let timeout = Timespec::try_from(left).ok();
+    let timeout = left.and_then(|left| Timespec::try_from(left).ok());
     match poll(fds, timeout.as_ref()) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
@@ -188,7 +254,7 @@ impl Group {
             else {
                 return Ok(());
             };
-            poll_for(&mut fds, left)?;
+            poll_for(&mut fds, Some(left))?;
         }
         Ok(())
     }

@@ -127,6 +127,35 @@ impl Document {
         }
     }
 
+    /// Looks at each entry.
+    pub(crate) fn for_each(&self, mut look: impl FnMut(&str, &str)) {
+        for line in &self.lines {
+            if let Line::Entry { key, value, .. } = read_line(line) {
+                look(&key, &value);
+            }
+        }
+    }
+
+    /// Replaces keys: `change` is asked for each entry, with its line, and returns the new key (`None` for a line that goes) and the
+    /// new value where that changes, or nothing to leave the line alone.
+    pub(crate) fn rewrite_lines(
+        &mut self,
+        mut change: impl FnMut(usize, &str, &str) -> Option<(Option<String>, Option<String>)>,
+    ) {
+        let mut number = 0;
+        self.lines.retain_mut(|line| {
+            number += 1;
+            let Line::Entry { key, value, .. } = read_line(line) else { return true };
+            let Some((new, new_value)) = change(number, &key, &value) else { return true };
+            let Some(new) = new else { return false };
+            if let Some(value) = new_value.filter(|new| *new != value) {
+                *line = with_value(line, &value);
+            }
+            *line = with_key(line, &key, &new);
+            true
+        });
+    }
+
     fn push(&mut self, mut line: Vec<u8>) {
         // The line end of the file, not ours.
         let end: &[u8] = if self.lines.iter().any(|line| line.ends_with(b"\r\n")) { b"\r\n" } else { b"\n" };
@@ -163,6 +192,12 @@ fn with_value(line: &[u8], value: &str) -> Vec<u8> {
     // Behind `key =` alone there may be nothing but the line end.
     let blanks = &rest[..blanks.min(rest.len() - end)];
     [head, blanks, quoted(value).as_bytes(), &rest[rest.len() - end..]].concat()
+}
+
+/// Returns the line of an entry with another key.
+fn with_key(line: &[u8], old: &str, new: &str) -> Vec<u8> {
+    let begin = line.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    [&line[..begin], new.as_bytes(), line.get(begin + old.len()..).unwrap_or_default()].concat()
 }
 
 /// Returns the value as it must be written to be read back: in quotes where trimming or unquoting would change it.

@@ -29,6 +29,7 @@ mod catalogue;
 mod check;
 mod clone;
 mod companions;
+mod configure;
 mod copy;
 mod create;
 mod destroy;
@@ -63,6 +64,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use answer::StartPermit;
 pub use check::{CheckReport, Finding, FindingState, Problem};
+pub use configure::{Backup, Edited, edit_file};
 pub use request::{
     Activity, CloneConfig, CloneContainer, CloneMode, ConfigEditor, ContainerKey, ContainerRecord,
     CreateContainer, DestroyScope, Fill, Holder, Identity, Means, Outcome, Payload, RestoreTarget,

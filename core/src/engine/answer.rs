@@ -338,26 +338,6 @@ impl Engine {
         let home = snapshot.map_or_else(|| key.home(), |name| key.snapshot_home(name));
         home::read_file(&home.join("config"))?.ok_or_else(|| no_container(key))
     }
-
-    /// Replaces a container's configuration: the old one or the new one is there at every moment.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::Busy`]; `InvalidArgument` with the place for text that is not LXC
-    /// configuration.
-    pub fn replace_config(&self, key: &ContainerKey, config: &[u8]) -> Result<()> {
-        let context = Context::default();
-        let path = key.home().join("config");
-        self.editor.rootfs(config, &path)?;
-        // An unfinished operation would put its own configuration over this one later.
-        if self.catalogue.obstacle().is_none() {
-            self.recover()?;
-        }
-        let _held = self.locks.take(&context, &[(key, Hold::Exclusive)], "config")?;
-        if !home::exists(&path)? {
-            return Err(no_container(key));
-        }
-        home::replace_file(&path, config)
-    }
 }
 
 fn by_container(rows: &[VolumeRow]) -> HashMap<ContainerKey, Vec<&VolumeRow>> {

@@ -152,11 +152,16 @@ pub(super) fn sync_home(home: &Path) -> Result<()> {
 
 /// Replaces a file, so that at every moment either the old or the new content is there.
 pub(super) fn replace_file(path: &Path, content: &[u8]) -> Result<()> {
+    copy_beside(path, path, content)
+}
+
+/// Writes a file at once or not at all, with the owner and the mode of another one.
+pub(super) fn copy_beside(model: &Path, path: &Path, content: &[u8]) -> Result<()> {
     let shown = || format!("cannot replace `{}`", path.display());
     let parent = path.parent().ok_or_else(|| Error::new(ErrorKind::Internal, shown()))?;
     let mut temporary = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(parent).or_err(shown)?;
     temporary.write_all(content).or_err(shown)?;
-    keep_owner(path, temporary.as_file()).or_err(shown)?;
+    keep_owner(model, temporary.as_file()).or_err(shown)?;
     temporary.as_file().sync_all().or_err(shown)?;
     temporary.persist(path).map_err(|error| error.error).or_err(shown)?;
     sync_directory(parent)

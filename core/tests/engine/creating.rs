@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use keiki_core::context::Context;
-use keiki_core::engine::{CreateContainer, Fill};
+use keiki_core::engine::{Backup, CreateContainer, Fill};
 use keiki_core::registry::StoreChoice;
 use keiki_core::volume::StoreKind;
 use keiki_core::{Error, ErrorKind, Result};
@@ -182,10 +182,16 @@ fn a_config_is_replaced_atomically_and_read_back() {
         let key = rig.key("a");
         let mut config = engine.read_config(&key).unwrap();
         config.extend_from_slice(b"lxc.tty.max = 9\n");
-        engine.replace_config(&key, &config).unwrap();
+        engine.edit_config(&Context::default(), &key, Backup::None, |_, _| Ok(config.clone())).unwrap();
         assert_eq!(engine.read_config(&key).unwrap(), config, "{}", profile.name);
         refused(engine.read_config(&rig.key("nobody")), ErrorKind::NotFound, profile.name);
-        refused(engine.replace_config(&rig.key("nobody"), &config), ErrorKind::NotFound, profile.name);
+        refused(
+            engine.edit_config(&Context::default(), &rig.key("nobody"), Backup::None, |_, _| {
+                Ok(config.clone())
+            }),
+            ErrorKind::NotFound,
+            profile.name,
+        );
         assert!(!rig.exists("nobody"));
     }
 }

@@ -21,6 +21,7 @@ mod beside_lxc;
 mod breaking;
 mod checking;
 mod cloning;
+mod configuring;
 mod creating;
 mod destroying;
 mod flattening;

@@ -2,7 +2,7 @@
 
 use keiki_core::ErrorKind;
 use keiki_core::context::Context;
-use keiki_core::engine::Engine;
+use keiki_core::engine::{Backup, Engine};
 use keiki_core::name::ContainerName;
 
 use crate::rig::{Profile, Rig, refused};
@@ -21,7 +21,9 @@ fn a_renamed_container_keeps_its_data_its_snapshots_and_its_paths() {
         let mut config = engine.read_config(&rig.key("a")).unwrap();
         let home = rig.lxcpath().join("a");
         config.extend_from_slice(format!("lxc.mount.fstab = {}/fstab\n", home.display()).as_bytes());
-        engine.replace_config(&rig.key("a"), &config).unwrap();
+        engine
+            .edit_config(&Context::default(), &rig.key("a"), Backup::None, |_, _| Ok(config.clone()))
+            .unwrap();
         rig.snapshot(&engine, "a");
         rig.write(&engine, "a", "f", "2");
         rename(&rig, &engine, "a", "z").unwrap_or_else(|error| panic!("{}: {error:?}", profile.name));

@@ -46,6 +46,6 @@ mod tests {
         let (settings, warnings) =
             crate::settings::read(&default_config(&name), Path::new("config"), name.as_str()).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
-        assert_eq!(settings.confinement.capabilities().count_zeros(), 5);
+        assert_eq!(settings.confinement.capabilities.count_zeros(), 5);
     }
 }

@@ -197,6 +197,8 @@ impl Monitor {
 
     /// From a birth to a death, with nothing of the container left.
     fn live_once(&mut self, signals: &Signals) -> Step<supervise::End> {
+        let filter = self.run.write_filter(&self.plan.settings.confinement.filter);
+        filter.at("keep the filter of system calls").map_err(|f| f.about(self.run.path().display()))?;
         let running = self.give_birth()?;
         self.publish(ContainerState::Running)?;
         self.log.write(Level::Info, format_args!("runs, first process {}", running.pid));

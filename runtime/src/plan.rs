@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use keiki_core::mount_plan::MountPlan;
+use keiki_seccomp::Program;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -69,6 +70,8 @@ pub(crate) struct AttachPlan {
     pub(crate) user: Option<(u32, u32)>,
     /// Whether it gets a terminal of the container's.
     pub(crate) terminal: bool,
+    /// The filter of the container's system calls.
+    pub(crate) filter: Program,
 }
 
 /// What a monitor or helper tells its caller.

@@ -5,7 +5,8 @@
 //! └── <hash of the lxcpath>/
 //!     └── <name>/
 //!         ├── lock                held by the monitor for its whole life: held = alive, also when it is suspended
-//!         └── state               JSON, replaced atomically: boot, monitor, first process, cgroups
+//!         ├── state               JSON, replaced atomically: boot, monitor, first process, cgroups
+//!         └── filter              JSON: the filter of system calls, for programs that are attached
 //! ```
 //!
 //! A free lock with a state file is a monitor that was killed; whoever takes the lock next cleans up after it
@@ -19,7 +20,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use keiki_core::engine::ContainerKey;
-use keiki_core::{Result, ResultExt};
+use keiki_core::{Error, ErrorKind, Result, ResultExt};
+use keiki_seccomp::Program;
 use keiki_sys::cgroup::Cgroup;
 use keiki_sys::lock::{self, Locked};
 use keiki_sys::process::Identity;
@@ -161,9 +163,26 @@ impl RunDir {
         fs::rename(&staged, &path)
     }
 
+    /// Keeps the filter of system calls, for whoever attaches a program.
+    pub(crate) fn write_filter(&self, filter: &Program) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        let mut file =
+            options.create(true).truncate(true).write(true).mode(0o600).open(self.0.join("filter"))?;
+        file.write_all(&serde_json::to_vec(filter)?)
+    }
+
+    /// Returns the filter of a running container.
+    pub(crate) fn read_filter(&self) -> Result<Program> {
+        let path = self.0.join("filter");
+        let shown = || format!("cannot read the filter of system calls `{}`", path.display());
+        let text = fs::read(&path).or_err(shown)?;
+        serde_json::from_slice(&text)
+            .map_err(|error| Error::new(ErrorKind::Corrupt, shown()).with_source(error))
+    }
+
     /// Removes everything. The caller holds the lock.
     pub(crate) fn remove(&self, _lock: &RunLock) -> io::Result<()> {
-        for name in ["state.new", "state", "lock"] {
+        for name in ["filter", "state.new", "state", "lock"] {
             match fs::remove_file(self.0.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}

@@ -13,6 +13,7 @@ use keiki_core::engine::{ContainerKey, DestroyScope, Engine, EngineOptions};
 use keiki_core::lineage::DestroyPlan;
 use keiki_core::mount_plan::AttachMode;
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
+use keiki_seccomp::Program;
 use keiki_sys::cgroup::Cgroup;
 use keiki_sys::{signal, tty};
 
@@ -261,7 +262,7 @@ impl Runtime {
     /// # Errors
     /// `InvalidArgument` when the container does not run; else the step that failed.
     pub fn attach(&self, key: &ContainerKey, command: &AttachCommand) -> Result<i32> {
-        let (init, cgroup) = self.init_of(key)?;
+        let Inhabited { init, cgroup, filter } = self.init_of(key)?;
         let terminal = match command.terminal {
             Terminal::Always => true,
             Terminal::Never => false,
@@ -281,6 +282,7 @@ impl Runtime {
             cwd: command.cwd.clone(),
             user: command.user,
             terminal,
+            filter,
         };
         let spawned = launch::helper(&self.monitor, &plan)?;
         let report = spawned.report(|| format!("cannot attach to container `{}`", key.name));
@@ -291,21 +293,25 @@ impl Runtime {
         }
     }
 
-    fn init_of(&self, key: &ContainerKey) -> Result<(crate::rundir::Process, Option<PathBuf>)> {
+    /// Finds the first process of a running container, and what bounds those who join it.
+    fn init_of(&self, key: &ContainerKey) -> Result<Inhabited> {
         let directory = RunDir::of(&self.run, key);
         if directory.is_locked()? {
             let record = directory.read()?;
-            let init =
-                record.as_ref().and_then(|record| Some((record.init?, record.cgroups.first().cloned())));
-            return init.ok_or_else(|| {
+            let init = record.as_ref().and_then(|record| record.init).ok_or_else(|| {
                 Error::new(ErrorKind::Busy, format!("container `{}` is being started", key.name))
-            });
+            })?;
+            let cgroup = record.and_then(|record| record.cgroups.first().cloned());
+            return Ok(Inhabited { init, cgroup, filter: directory.read_filter()? });
         }
         let under_lxc = Sockets::read()?.has(&key.lxcpath, key.name.as_str());
         if let Some(pid) = Some(key).filter(|_| under_lxc).and_then(lxc::init_pid) {
             let identity = keiki_sys::process::Identity::of(pid);
             let process = identity.or_err(|| format!("cannot find the first process of `{}`", key.name))?;
-            return Ok((process.into(), None));
+            // Nobody tells what LXC filters; what we would filter is no less.
+            let config = self.engine.read_config(key)?;
+            let (settings, _) = settings::read(&config, &key.home().join("config"), key.name.as_str())?;
+            return Ok(Inhabited { init: process.into(), cgroup: None, filter: settings.confinement.filter });
         }
         self.engine.container(key)?;
         Err(Error::new(ErrorKind::InvalidArgument, format!("container `{}` does not run", key.name))
@@ -328,6 +334,14 @@ impl Runtime {
         }
         self.engine.destroy(context, key, scope)
     }
+}
+
+/// A running container, as one who wants to join it sees it.
+#[derive(Debug)]
+struct Inhabited {
+    init: crate::rundir::Process,
+    cgroup: Option<PathBuf>,
+    filter: Program,
 }
 
 /// A monitor that reported `RUNNING`.

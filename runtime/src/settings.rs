@@ -23,7 +23,7 @@ use keiki_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use cgroup::CgroupSettings;
-use confinement::Confinement;
+use confinement::{Bounds, Confinement};
 use hooks::Hooks;
 use identities::Identities;
 use log::LogSettings;
@@ -34,7 +34,7 @@ use program::Program;
 use terminals::Terminals;
 
 /// Keys, or beginnings of keys, that others act upon or that say nothing about a start.
-const WITHOUT_EFFECT: [&str; 11] = [
+const WITHOUT_EFFECT: [&str; 10] = [
     "lxc.rootfs.managed",
     "lxc.arch",
     "lxc.group",
@@ -44,7 +44,6 @@ const WITHOUT_EFFECT: [&str; 11] = [
     "lxc.hook.destroy",
     "lxc.signal.reboot",
     "lxc.apparmor.allow_incomplete",
-    "lxc.apparmor.allow_nesting",
     "lxc.seccomp.allow_nesting",
 ];
 
@@ -98,11 +97,12 @@ pub(crate) fn read(config: &[u8], file: &Path, name: &str) -> Result<(Settings, 
     let config = ContainerConfig::parse(config, file)?;
     let mut settings = Settings::new(name);
     settings.cgroup.devices = cgroup::devices::read(&config)?;
-    let mut warnings = Warnings::default();
+    let (mut bounds, mut warnings) = (Bounds::default(), Warnings::default());
     for line in config.settings() {
-        settings.take(line, &mut warnings)?;
+        settings.take(line, &mut bounds, &mut warnings)?;
     }
     let place = file.display().to_string();
+    settings.confinement = bounds.finish(&place)?;
     settings.identities.check(&place)?;
     settings.mounts.check(&settings.identities, &place)?;
     Ok((settings, warnings.told()))
@@ -125,7 +125,7 @@ impl Settings {
         }
     }
 
-    fn take(&mut self, line: &Setting, warnings: &mut Warnings) -> Result<()> {
+    fn take(&mut self, line: &Setting, bounds: &mut Bounds, warnings: &mut Warnings) -> Result<()> {
         let key = line.key.as_str();
         if key == "lxc.ephemeral" {
             self.ephemeral = switch(line)?;
@@ -139,7 +139,7 @@ impl Settings {
             &mut self.mounts,
             &mut self.terminals,
             &mut self.cgroup,
-            &mut self.confinement,
+            bounds,
             &mut self.identities,
             &mut self.parameters,
             &mut self.network,

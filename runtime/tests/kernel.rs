@@ -9,6 +9,8 @@
 
 #[path = "kernel/attach.rs"]
 mod attach;
+#[path = "kernel/confined.rs"]
+mod confined;
 #[path = "kernel/faults.rs"]
 mod faults;
 #[path = "kernel/ground.rs"]

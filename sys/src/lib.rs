@@ -14,5 +14,6 @@ pub mod mount;
 pub mod netlink;
 pub mod process;
 pub mod rootdir;
+pub mod seccomp;
 pub mod signal;
 pub mod tty;

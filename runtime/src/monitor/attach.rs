@@ -273,6 +273,7 @@ fn become_program(plan: &AttachPlan, target: &Target, channel: &OwnedFd) -> Step
             .at("change to the directory")
             .map_err(|failure| failure.about(cwd.display()))?;
     }
+    identity::filter_calls(&plan.filter)?;
     identity::become_user(uid, gid, &[])?;
     signal::reset().at("reset the signals")?;
     process::close_on_exec_from(3).at("close what is not the program's")?;

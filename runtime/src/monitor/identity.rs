@@ -1,6 +1,7 @@
 //! Who a program inside a container is: limits, capabilities, groups, user.
 
-use keiki_sys::caps;
+use keiki_seccomp::Program;
+use keiki_sys::{caps, seccomp};
 use rustix::process::{Gid, Pid, Resource, Rlimit as KernelRlimit, Uid};
 
 use crate::failure::{AtStep, Failure, Step};
@@ -9,12 +10,19 @@ use crate::settings::parameters::Rlimit;
 
 /// Gives up what the configuration says for good.
 pub(super) fn confine(settings: &Settings) -> Step {
-    caps::bound(settings.confinement.capabilities()).at("drop capabilities")?;
+    caps::bound(settings.confinement.capabilities).at("drop capabilities")?;
     caps::clear_inheritable().at("drop inheritable capabilities")?;
     if settings.confinement.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at("give up new privileges")?;
     }
-    Ok(())
+    filter_calls(&settings.confinement.filter)
+}
+
+/// Lets the kernel ask the filter from here on.
+pub(super) fn filter_calls(filter: &Program) -> Step {
+    let instructions: Vec<seccomp::Instruction> =
+        filter.0.iter().map(|step| (step.code, step.jump_true, step.jump_false, step.operand)).collect();
+    seccomp::load(&instructions).at("filter the system calls")
 }
 
 /// Changes groups, group and user of this single-threaded process, in the order in which it is still allowed to.

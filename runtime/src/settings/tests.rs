@@ -29,7 +29,7 @@ lxc.net.0.type = empty
         ("b1", 5, Some(10))
     );
     assert_eq!((settings.mounts.proc, settings.mounts.sys), (Automount::Mixed, Automount::ReadOnly));
-    assert_eq!(settings.confinement.capabilities().count_zeros(), 4);
+    assert_eq!(settings.confinement.capabilities.count_zeros(), 4);
     assert_eq!(settings.mounts.entries[0].create, Create::Directory);
     assert_eq!((settings.mounts.entries[1].bind, settings.mounts.entries[1].attributes), (Bind::Single, 1));
 }
@@ -64,7 +64,7 @@ fn what_is_wrong_is_refused_with_its_place() {
 fn an_empty_value_clears_and_martian_lines_are_passed_over() {
     let text = "foo\nlxc.cap.drop = sys_time\nlxc.cap.drop =\nlxc.environment = A=1\n";
     let (settings, _) = read_text(text).unwrap();
-    assert_eq!(settings.confinement.capabilities(), u64::MAX);
+    assert_eq!(settings.confinement.capabilities, u64::MAX);
     assert_eq!(settings.program.environment, [("A".into(), "1".into())]);
 }
 

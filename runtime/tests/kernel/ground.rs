@@ -183,7 +183,7 @@ impl Fill for Busybox {
         for program in [
             "sh", "sleep", "true", "false", "cat", "ls", "hostname", "readlink", "mount", "id", "env",
             "kill", "stty", "reboot", "poweroff", "grep", "mknod", "echo", "wc", "tty", "touch", "test",
-            "stat", "ip", "head",
+            "stat", "ip", "head", "mkdir", "umount",
         ] {
             rustix::fs::symlinkat("busybox", root, format!("bin/{program}")).unwrap();
         }

@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use keiki_core::context::Context;
+use keiki_core::homes::Place;
 use keiki_core::store::{CloneJob, Presence};
 use keiki_core::volume::Volume;
 use keiki_core::{Error, ErrorKind, Result};
 use keiki_sys::btrfs::{self, Writes};
 
-use crate::create::{explain, foreign, opened};
+use crate::create::explain;
 use crate::nested;
-use crate::subvolume::{self, Place};
+use crate::subvolume::{self, not_ours, opened, presence};
 
 /// Snapshots that wait for one commit together; more gains nothing (measured: 64 threads are as fast as 128).
 const TOGETHER: usize = 64;
@@ -65,13 +66,13 @@ fn open_source(source: &Volume) -> Result<OwnedFd> {
     if subvolume::is_subvolume(&fd)? {
         return Ok(fd);
     }
-    Err(Error::new(ErrorKind::Unsupported, format!("`{}` is not a subvolume", place.path.display()))
+    Err(Error::new(ErrorKind::Unsupported, format!("`{}` is not a subvolume", place.path().display()))
         .with_hint("copy instead: `keiki clone --copy`"))
 }
 
 fn one(context: &Context, source: &OwnedFd, target: &Volume, writes: Writes) -> Result<()> {
     let place = subvolume::require(target)?;
-    let made = match place.presence()? {
+    let made = match presence(&place)? {
         // Only its closing may be left to do.
         Presence::Complete(id) if id == target.id => opened(&place)?,
         Presence::Absent => take_snapshot(context, source, &place)?,
@@ -80,22 +81,22 @@ fn one(context: &Context, source: &OwnedFd, target: &Volume, writes: Writes) -> 
             crate::destroy::remove(&place)?;
             take_snapshot(context, source, &place)?
         }
-        Presence::Complete(_) | Presence::Foreign => return Err(foreign(&place)),
+        Presence::Complete(_) | Presence::Foreign => return Err(not_ours(&place)),
     };
     context.step("btrfs.mark")?;
     // Over the source's mark, which the snapshot inherited: at no moment is it without one, or it would pass for foreign.
     subvolume::write_mark(&made, target.id)?;
     match writes {
         Writes::Allowed => Ok(()),
-        Writes::Refused => nested::close(&made, &place.path),
+        Writes::Refused => nested::close(&made, place.path()),
     }
 }
 
 fn take_snapshot(context: &Context, source: &OwnedFd, place: &Place) -> Result<OwnedFd> {
     context.step("btrfs.snapshot")?;
-    btrfs::snapshot_subvolume(source.as_fd(), place.parent.as_fd(), &place.name)
+    btrfs::snapshot_subvolume(source.as_fd(), place.parent().as_fd(), place.name())
         .map_err(|error| explain(error, place, "make"))?;
     let made = opened(place)?;
-    nested::copy(context, source, &made, &place.path)?;
+    nested::copy(context, source, &made, place.path())?;
     Ok(made)
 }

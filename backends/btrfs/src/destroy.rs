@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use keiki_core::context::Context;
+use keiki_core::homes::Place;
 use keiki_core::store::{Destroyed, Presence};
 use keiki_core::volume::Volume;
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
@@ -18,19 +19,19 @@ use keiki_tree::{RemoveOptions, remove_tree};
 use rustix::fs::{AtFlags, Dir, unlinkat};
 use rustix::io::Errno;
 
-use crate::create::{explain, foreign, opened};
+use crate::create::explain;
 use crate::nested;
-use crate::subvolume::{self, Place};
+use crate::subvolume::{self, not_ours, opened, presence};
 
 /// Removes `volume`; see `BackingStore::destroy`.
 pub(crate) fn destroy(context: &Context, volume: &Volume) -> Result<Destroyed> {
     let Some(place) = subvolume::find(volume)? else {
         return Ok(Destroyed::Absent);
     };
-    match place.presence()? {
+    match presence(&place)? {
         Presence::Absent => return Ok(Destroyed::Absent),
-        Presence::Complete(id) if id != volume.id => return Err(foreign(&place)),
-        Presence::Foreign => return Err(foreign(&place)),
+        Presence::Complete(id) if id != volume.id => return Err(not_ours(&place)),
+        Presence::Foreign => return Err(not_ours(&place)),
         Presence::Complete(_) | Presence::Partial => {}
     }
     refuse_mounts(&place)?;
@@ -42,12 +43,12 @@ pub(crate) fn destroy(context: &Context, volume: &Volume) -> Result<Destroyed> {
 /// Refuses while something is mounted inside: the kernel would take the mount away with the subvolume.
 fn refuse_mounts(place: &Place) -> Result<()> {
     let text = std::fs::read("/proc/self/mountinfo").or_err(|| "cannot read the mount table".to_owned())?;
-    let inside = table::parse(&text).into_iter().find(|entry| entry.point.starts_with(&place.path));
+    let inside = table::parse(&text).into_iter().find(|entry| entry.point.starts_with(place.path()));
     let Some(entry) = inside else { return Ok(()) };
     let point = entry.point.display();
     Err(Error::new(
         ErrorKind::Busy,
-        format!("cannot destroy `{}`: `{point}` is mounted", place.path.display()),
+        format!("cannot destroy `{}`: `{point}` is mounted", place.path().display()),
     )
     .with_hint(format!("`umount {point}`, then repeat the command")))
 }
@@ -55,13 +56,13 @@ fn refuse_mounts(place: &Place) -> Result<()> {
 /// Removes the subvolume at `place` with everything nested in it.
 pub(crate) fn remove(place: &Place) -> Result<()> {
     let root = opened(place)?;
-    let shown = || format!("cannot destroy the subvolumes inside `{}`", place.path.display());
-    nested::visit(&root, &place.path, &mut |parent, child| {
+    let shown = || format!("cannot destroy the subvolumes inside `{}`", place.path().display());
+    nested::visit(&root, place.path(), &mut |parent, child| {
         // It can only be unlinked from a parent that takes writes: a snapshot does not.
         btrfs::set_writes(parent.as_fd(), Writes::Allowed).or_err(shown)?;
         drop_one(child.directory.as_fd(), &child.at.name, &child.root).or_err(shown)
     })?;
-    drop_one(place.parent.as_fd(), &place.name, &root).map_err(|error| explain(error, place, "destroy"))
+    drop_one(place.parent().as_fd(), place.name(), &root).map_err(|error| explain(error, place, "destroy"))
 }
 
 /// Destroys one subvolume that has none inside, as far as we are let.

@@ -84,7 +84,9 @@ impl BackingStore for BtrfsStore {
     async fn probe(&self, volume: &Volume) -> Result<Presence> {
         let volume = volume.clone();
         Context::default()
-            .run(move |_| subvolume::find(&volume)?.map_or(Ok(Presence::Absent), |at| at.presence()))
+            .run(move |_| {
+                subvolume::find(&volume)?.map_or(Ok(Presence::Absent), |at| subvolume::presence(&at))
+            })
             .await
     }
 
@@ -103,9 +105,9 @@ impl BackingStore for BtrfsStore {
         context
             .run(move |_| {
                 let place = subvolume::require(&volume)?;
-                create::opened(&place)?;
+                subvolume::opened(&place)?;
                 Ok(MountPlan {
-                    recipe: MountRecipe::Directory { path: place.path },
+                    recipe: MountRecipe::Directory { path: place.path().to_owned() },
                     read_only: mode == AttachMode::ReadOnly,
                 })
             })

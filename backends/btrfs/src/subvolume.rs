@@ -1,49 +1,19 @@
 //! One volume's subvolume, found and opened; its mark read and written.
-//!
-//! The parent directory is opened by path (it lies above everything that a container can write), the subvolume itself by
-//! name below it, never through a symbolic link.
 
-use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use keiki_core::homes::{Entry, Place, Seen, Shape, foreign};
 use keiki_core::store::Presence;
 use keiki_core::volume::{Volume, VolumeId};
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
 use keiki_sys::btrfs;
 use keiki_tree::mark;
-use rustix::fs::{Mode, OFlags, fstat, open, openat};
-use rustix::io::Errno;
-
-const DIRECTORY: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
-/// Where a volume's subvolume hangs.
-#[derive(Debug)]
-pub(crate) struct Place {
-    /// The directory that holds it, open.
-    pub(crate) parent: OwnedFd,
-    /// Its name there.
-    pub(crate) name: CString,
-    /// Its path, for messages.
-    pub(crate) path: PathBuf,
-}
+use rustix::fs::fstat;
 
 /// Opens the place of a volume; `None` when the directory that would hold it is missing.
 pub(crate) fn find(volume: &Volume) -> Result<Option<Place>> {
-    let path = PathBuf::from(volume.source.location());
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(Error::new(
-            ErrorKind::InvalidArgument,
-            format!("`{}` is not a subvolume's path", path.display()),
-        ));
-    };
-    match open(parent, DIRECTORY, Mode::empty()) {
-        Ok(parent) => Ok(Some(Place { parent, name: c_name(name)?, path })),
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(errno).or_err(|| format!("cannot open `{}`", parent.display())),
-    }
+    Place::of(volume, Shape::Directory)
 }
 
 /// Opens the place of a volume whose directory must be there.
@@ -56,37 +26,28 @@ pub(crate) fn missing(path: &Path) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no subvolume `{}`", path.display()))
 }
 
-fn c_name(name: &OsStr) -> Result<CString> {
-    CString::new(name.as_bytes())
-        .map_err(|e| Error::new(ErrorKind::InvalidArgument, "a name holds a zero byte").with_source(e))
+/// Returns the refusal of what is not the volume's.
+pub(crate) fn not_ours(place: &Place) -> Error {
+    foreign(place.path(), "exists and does not belong to this volume")
 }
 
-impl Place {
-    /// Returns the path of the directory that holds it.
-    pub(crate) fn parent_path(&self) -> &Path {
-        self.path.parent().unwrap_or(&self.path)
+/// Opens the subvolume, which must be there.
+pub(crate) fn opened(place: &Place) -> Result<OwnedFd> {
+    match place.entry()? {
+        Entry::Object(root) => Ok(root),
+        Entry::Nothing => Err(missing(place.path())),
+        // A file or a symbolic link: nothing that we make.
+        Entry::Misshapen => Err(place.foreign(&Seen::Misshapen)),
     }
+}
 
-    /// Opens the subvolume; `None` when nothing is there.
-    pub(crate) fn open(&self) -> Result<Option<OwnedFd>> {
-        match openat(&self.parent, &self.name, DIRECTORY, Mode::empty()) {
-            Ok(fd) => Ok(Some(fd)),
-            Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(errno).or_err(|| format!("cannot open `{}`", self.path.display())),
-        }
-    }
-
-    /// Tells what is there.
-    pub(crate) fn presence(&self) -> Result<Presence> {
-        let fd = match openat(&self.parent, &self.name, DIRECTORY, Mode::empty()) {
-            Ok(fd) => fd,
-            Err(Errno::NOENT) => return Ok(Presence::Absent),
-            // A file or a symbolic link: nothing that we make.
-            Err(Errno::NOTDIR | Errno::LOOP) => return Ok(Presence::Foreign),
-            Err(errno) => return Err(errno).or_err(|| format!("cannot look at `{}`", self.path.display())),
-        };
-        presence_of(&fd)
-            .map_err(|error| error.while_doing(format!("cannot look at `{}`", self.path.display())))
+/// Tells what is in place.
+pub(crate) fn presence(place: &Place) -> Result<Presence> {
+    match place.entry()? {
+        Entry::Nothing => Ok(Presence::Absent),
+        Entry::Misshapen => Ok(Presence::Foreign),
+        Entry::Object(root) => presence_of(&root)
+            .map_err(|error| error.while_doing(format!("cannot look at `{}`", place.path().display()))),
     }
 }
 

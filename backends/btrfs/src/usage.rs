@@ -14,6 +14,7 @@ use std::collections::btree_map::Entry;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use keiki_core::homes::{self, Place};
 use keiki_core::store::{Exactness, Usage};
 use keiki_core::units::Bytes;
 use keiki_core::volume::Volume;
@@ -22,7 +23,7 @@ use keiki_sys::btrfs::{self, Accounting, QuotaGroup};
 use rustix::fs::{fstat, syncfs};
 
 use crate::nested;
-use crate::subvolume::{self, Place};
+use crate::subvolume;
 
 /// What a file system accounts for its subvolumes.
 #[derive(Debug)]
@@ -50,13 +51,13 @@ pub(crate) fn usage(volumes: &[Volume]) -> Result<Vec<Usage>> {
 }
 
 fn device(place: &Place) -> Result<u64> {
-    Ok(fstat(&place.parent).or_err(|| format!("cannot look at `{}`", place.path.display()))?.st_dev)
+    Ok(fstat(place.parent()).or_err(|| format!("cannot look at `{}`", place.path().display()))?.st_dev)
 }
 
 /// Reads the accounts of a file system; `None` when it keeps none, or does not show them to us.
 fn read_ledger(place: &Place) -> Result<Option<Ledger>> {
-    let shown = || format!("cannot read the quotas of the file system of `{}`", place.path.display());
-    let accounting = match btrfs::accounting(place.parent.as_fd()) {
+    let shown = || format!("cannot read the quotas of the file system of `{}`", place.path().display());
+    let accounting = match btrfs::accounting(place.parent().as_fd()) {
         Ok(None) => return Ok(None),
         Ok(Some(accounting)) => accounting,
         // The quota tree is the host's alone: in a user namespace we count by ourselves.
@@ -64,19 +65,19 @@ fn read_ledger(place: &Place) -> Result<Option<Ledger>> {
         Err(error) => return Err(error).or_err(shown),
     };
     // Accounted is what was written back and committed.
-    syncfs(&place.parent).or_err(shown)?;
-    let groups = btrfs::quota_groups(place.parent.as_fd()).or_err(shown)?;
+    syncfs(place.parent()).or_err(shown)?;
+    let groups = btrfs::quota_groups(place.parent().as_fd()).or_err(shown)?;
     Ok(Some(Ledger { accounting, groups }))
 }
 
 fn measure(place: &Place, ledger: Option<&Ledger>) -> Result<Usage> {
-    let Some(root) = place.open()? else { return Ok(Usage::default()) };
+    let homes::Entry::Object(root) = place.entry()? else { return Ok(Usage::default()) };
     if !subvolume::is_subvolume(&root)? {
         return Ok(Usage::default());
     }
-    let walked = || walk(&root, &place.path);
+    let walked = || walk(&root, place.path());
     let total = match ledger {
-        Some(ledger) => add_up(&root, &place.path, &ledger.groups)?,
+        Some(ledger) => add_up(&root, place.path(), &ledger.groups)?,
         None => None,
     };
     let (Some(Ledger { accounting, .. }), Some(total)) = (ledger, total) else {
@@ -152,10 +153,10 @@ pub(crate) fn sync(volumes: &[Volume]) -> Result<()> {
     }
     for (place, content) in pending.values() {
         let synced = match content {
-            Content::Inherited => btrfs::commit(place.parent.as_fd()),
-            Content::Written => syncfs(&place.parent).map_err(Into::into),
+            Content::Inherited => btrfs::commit(place.parent().as_fd()),
+            Content::Written => syncfs(place.parent()).map_err(Into::into),
         };
-        synced.or_err(|| format!("cannot commit `{}`", place.path.display()))?;
+        synced.or_err(|| format!("cannot commit `{}`", place.path().display()))?;
     }
     Ok(())
 }
@@ -170,12 +171,12 @@ enum Content {
 }
 
 fn content_of(place: &Place) -> Result<Content> {
-    let Some(root) = place.open()? else { return Ok(Content::Inherited) };
+    let homes::Entry::Object(root) = place.entry()? else { return Ok(Content::Inherited) };
     if !subvolume::is_subvolume(&root)? {
         return Ok(Content::Written);
     }
     let info = btrfs::subvolume_info(root.as_fd())
-        .or_err(|| format!("cannot read the identity of `{}`", place.path.display()))?;
+        .or_err(|| format!("cannot read the identity of `{}`", place.path().display()))?;
     let is_snapshot = info.parent_uuid != [0; 16] && info.received_uuid == [0; 16];
     Ok(if is_snapshot { Content::Inherited } else { Content::Written })
 }

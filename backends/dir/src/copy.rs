@@ -3,29 +3,28 @@
 use std::os::fd::AsFd;
 
 use keiki_core::context::{Context, Progress};
+use keiki_core::homes::{MakeSteps, Place, Shape};
 use keiki_core::volume::Volume;
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
 use keiki_tree::{CopyOptions, TreeError, copy_tree};
 
-use crate::create::{Steps, make};
-use crate::place::Place;
 use crate::store::KIND;
 
 /// The steps of a copy.
 #[derive(Debug)]
 pub(crate) struct CopySteps {
     copy: &'static str,
-    make: Steps,
+    make: MakeSteps,
 }
 
 pub(crate) const SNAPSHOT: CopySteps = CopySteps {
     copy: "snapshot.copy",
-    make: Steps { mkdir: "snapshot.mkdir", mark: "snapshot.mark", publish: "snapshot.publish" },
+    make: MakeSteps { make: "snapshot.mkdir", mark: "snapshot.mark", publish: "snapshot.publish" },
 };
 
 pub(crate) const CLONE: CopySteps = CopySteps {
     copy: "clone.copy",
-    make: Steps { mkdir: "clone.mkdir", mark: "clone.mark", publish: "clone.publish" },
+    make: MakeSteps { make: "clone.mkdir", mark: "clone.mark", publish: "clone.publish" },
 };
 
 /// Makes `target` hold what `source` holds.
@@ -35,14 +34,14 @@ pub(crate) fn copy(context: &Context, source: &Volume, target: &Volume, steps: &
         return Err(Error::new(ErrorKind::Unsupported, text)
             .with_hint("copy the container into the dir store instead: `keiki copy --bdev dir`"));
     }
-    let from = Place::open_volume(source)?;
-    make(context, target, &steps.make, |root| {
+    let from = Place::of_existing(source, Shape::Directory)?.open_ours()?;
+    Place::of_new(target, Shape::Directory)?.make(context, &steps.make, |root| {
         context.step(steps.copy)?;
         let progress = |progress: keiki_tree::Progress| {
             context.progress(Progress { entries: progress.entries, bytes: progress.bytes });
         };
         let options = CopyOptions { progress: Some(&progress), ..CopyOptions::default() };
-        let copied = copy_tree(from.as_fd(), root, &options);
+        let copied = copy_tree(from.as_fd(), root.as_fd(), &options);
         copied.map(drop).map_err(|error| explain(error, source, target))
     })
 }

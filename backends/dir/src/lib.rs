@@ -13,13 +13,9 @@
 //! other way round. So a crash at any moment leaves something that `probe` names and `destroy` clears.
 #![forbid(unsafe_code)]
 
-mod adopt;
 mod copy;
 mod create;
-mod destroy;
-mod exchange;
 mod list;
-mod place;
 mod spec;
 mod store;
 mod usage;

@@ -1,7 +1,8 @@
 //! What users may ask of the dir store: `dir`, another place for the directory (LXC's `--dir`).
 
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 
+use keiki_core::homes::is_plain;
 use keiki_core::volume::Properties;
 use keiki_core::{Error, ErrorKind, Result};
 
@@ -35,13 +36,6 @@ impl Spec {
         }
         Ok(Self { directory })
     }
-}
-
-/// Returns whether a path is absolute, names something, and means what it says.
-pub(crate) fn is_plain(path: &Path) -> bool {
-    path.is_absolute()
-        && path.file_name().is_some()
-        && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
 }
 
 #[cfg(test)]

@@ -1,9 +1,6 @@
 //! [`DirStore`]: the contract, verb by verb.
 
-use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use keiki_core::capability::{
@@ -11,32 +8,28 @@ use keiki_core::capability::{
     SnapshotStyle,
 };
 use keiki_core::context::Context;
+use keiki_core::homes::{DestroySteps, Place, Reflinks, Shape, obstacle, sync_file_systems};
 use keiki_core::mount_plan::{AttachMode, MountPlan, MountRecipe};
 use keiki_core::store::{
     Accounting, BackingStore, CloneJob, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence,
     Promote, Quota, Rename, Resize, Snapshots, Transfer, Usage,
 };
 use keiki_core::volume::{Placement, StoreKind, Volume, VolumeId, VolumeSource};
-use keiki_core::{Error, ErrorKind, Result, ResultExt};
-use keiki_tree::probe;
-use rustix::fs::{Mode, OFlags, fstat, open};
+use keiki_core::{Error, ErrorKind, Result};
 
-use crate::place::{self, Place, path_of};
 use crate::spec::Spec;
-use crate::{adopt, copy, create, destroy, exchange, list, usage};
+use crate::{copy, create, list, usage};
 
 /// The word in front of our sources.
 pub(crate) const KIND: &str = "dir";
+
+const DESTROY: DestroySteps = DestroySteps { aside: "destroy.aside", remove: "destroy.remove" };
 
 /// Root filesystems in plain directories.
 #[derive(Debug, Default)]
 pub struct DirStore {
     reflinks: Arc<Reflinks>,
 }
-
-/// Which devices share blocks between files; asked once each.
-#[derive(Debug, Default)]
-pub(crate) struct Reflinks(Mutex<HashMap<u64, bool>>);
 
 impl DirStore {
     /// Returns the store; it keeps nothing but what it learned about file systems.
@@ -46,31 +39,6 @@ impl DirStore {
     }
 }
 
-impl Reflinks {
-    /// Returns whether files in the open directory `path` can share blocks; one that cannot be asked cannot.
-    pub(crate) fn at(&self, path: &Path, directory: &OwnedFd) -> Result<bool> {
-        let device = fstat(directory).or_err(|| format!("cannot look at `{}`", path.display()))?.st_dev;
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(can) = known.get(&device) {
-            return Ok(*can);
-        }
-        let answer = probe(directory.as_fd());
-        if let Ok(abilities) = &answer {
-            known.insert(device, abilities.reflink);
-        }
-        Ok(answer.is_ok_and(|abilities| abilities.reflink))
-    }
-}
-
-fn open_pool(pool: &Pool) -> Result<OwnedFd> {
-    open(&pool.path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .or_err(|| format!("cannot open `{}`", pool.path.display()))
-}
-
-fn unavailable(error: &Error, remedy: &str) -> Availability {
-    Availability::Unavailable { reason: error.full_message(), remedy: remedy.to_owned() }
-}
-
 #[async_trait]
 impl BackingStore for DirStore {
     fn kind(&self) -> StoreKind {
@@ -78,8 +46,7 @@ impl BackingStore for DirStore {
     }
 
     fn capabilities(&self, pool: &Pool) -> Result<Capabilities> {
-        let can_share = self.reflinks.at(&pool.path, &open_pool(pool)?)?;
-        let cost = if can_share { Cost::PerEntry } else { Cost::PerByte };
+        let cost = if self.reflinks.in_pool(pool)? { Cost::PerEntry } else { Cost::PerByte };
         Ok(Capabilities {
             residence: Residence::Home,
             snapshot_style: SnapshotStyle::Beside,
@@ -100,18 +67,7 @@ impl BackingStore for DirStore {
     }
 
     async fn availability(&self, pool: &Pool) -> Availability {
-        let directory = match open_pool(pool) {
-            Ok(directory) => directory,
-            Err(error) => return unavailable(&error, "make the directory, or choose another with --lxcpath"),
-        };
-        match probe(directory.as_fd()).or_err(|| format!("cannot write in `{}`", pool.path.display())) {
-            Ok(abilities) if abilities.marks => Availability::Ready,
-            Ok(_) => Availability::Unavailable {
-                reason: format!("the file system of `{}` keeps no extended attributes", pool.path.display()),
-                remedy: "choose an lxcpath on ext4, xfs, btrfs or tmpfs".to_owned(),
-            },
-            Err(error) => unavailable(&error, "choose a writable lxcpath with --lxcpath"),
-        }
+        obstacle(pool).unwrap_or(Availability::Ready)
     }
 
     fn place(&self, placement: &Placement, origin: Option<&Volume>) -> Result<VolumeSource> {
@@ -133,17 +89,16 @@ impl BackingStore for DirStore {
 
     async fn destroy(&self, context: &Context, volume: &Volume) -> Result<Destroyed> {
         let volume = volume.clone();
-        context.run(move |context| destroy::destroy(context, &volume)).await
+        context
+            .run(move |context| {
+                let Some(place) = Place::of(&volume, Shape::Directory)? else { return Ok(Destroyed::Absent) };
+                place.destroy(context, &DESTROY, |_| Ok(()))
+            })
+            .await
     }
 
     async fn probe(&self, volume: &Volume) -> Result<Presence> {
-        let Some(place) = Place::open(volume)? else { return Ok(Presence::Absent) };
-        Ok(match place.look()? {
-            place::Found::Marked(_, mark) => mark.parse().map_or(Presence::Foreign, Presence::Complete),
-            place::Found::Unmarked(_) | place::Found::NoDirectory => Presence::Foreign,
-            place::Found::Nothing if place.is_aside()? => Presence::Partial,
-            place::Found::Nothing => Presence::Absent,
-        })
+        Place::of(volume, Shape::Directory)?.map_or(Ok(Presence::Absent), |place| place.presence())
     }
 
     async fn list(&self, pool: &Pool) -> Result<Vec<Found>> {
@@ -152,13 +107,17 @@ impl BackingStore for DirStore {
 
     async fn adopt(&self, context: &Context, volume: &Volume, copied: Option<VolumeId>) -> Result<()> {
         let volume = volume.clone();
-        context.run(move |context| adopt::adopt(context, &volume, copied)).await
+        let adopt = move |context: &Context| {
+            Place::of_existing(&volume, Shape::Directory)?.adopt(context, "adopt.mark", copied)
+        };
+        context.run(adopt).await
     }
 
     async fn attach(&self, _context: &Context, volume: &Volume, mode: AttachMode) -> Result<MountPlan> {
         // Whoever made it: a container of LXC is started before it is adopted.
-        Place::open_any(volume)?;
-        let recipe = MountRecipe::Directory { path: path_of(volume)?.to_owned() };
+        let place = Place::of_existing(volume, Shape::Directory)?;
+        place.open_any()?;
+        let recipe = MountRecipe::Directory { path: place.path().to_owned() };
         Ok(MountPlan { recipe, read_only: mode == AttachMode::ReadOnly })
     }
 
@@ -173,7 +132,7 @@ impl BackingStore for DirStore {
 
     async fn sync_barrier(&self, context: &Context, volumes: &[Volume]) -> Result<()> {
         let volumes = volumes.to_vec();
-        context.run(move |context| usage::sync(context, &volumes)).await
+        context.run(move |context| sync_file_systems(context, "barrier.syncfs", &volumes)).await
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
@@ -243,6 +202,10 @@ impl Clones for DirStore {
 impl Exchange for DirStore {
     async fn exchange(&self, context: &Context, a: &Volume, b: &Volume) -> Result<()> {
         let (a, b) = (a.clone(), b.clone());
-        context.run(move |context| exchange::exchange(context, &a, &b)).await
+        let exchange = move |context: &Context| {
+            let place = |volume| Place::of_existing(volume, Shape::Directory);
+            Place::exchange(context, "exchange.rename", &place(&a)?, &place(&b)?)
+        };
+        context.run(exchange).await
     }
 }

@@ -4,18 +4,17 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use keiki_core::homes::{Place, Shape};
 use keiki_core::mount_plan::{AttachMode, MountPlan, MountRecipe};
 use keiki_core::volume::Volume;
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
 use keiki_filesystem::{Duplicate, FileSystemType, HEAD_LEN, Superblock, mount_options};
 
-use crate::image::Place;
-
 /// Returns the plan for mounting a volume, whoever made it: a container of LXC is started before it is adopted.
 pub(crate) fn attach(volume: &Volume, mode: AttachMode) -> Result<MountPlan> {
-    let (place, image) = Place::open_any(volume)?;
-    let fstype = superblock(image, &place.path)?.fstype;
-    Ok(plan(fstype, &place.path, mode))
+    let place = Place::of_existing(volume, Shape::File)?;
+    let fstype = superblock(place.open_any()?, place.path())?.fstype;
+    Ok(plan(fstype, place.path(), mode))
 }
 
 /// Returns the plan for mounting an image.

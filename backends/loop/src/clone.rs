@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use keiki_core::context::{Context, Progress};
+use keiki_core::homes::{MakeSteps, Place, Shape};
 use keiki_core::mount_plan::{AttachMode, execute};
 use keiki_core::volume::Volume;
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
@@ -12,12 +13,12 @@ use rustix::fs::{SeekFrom, copy_file_range, fstat, ftruncate, ioctl_ficlone, see
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::attach::{plan, superblock};
-use crate::create::{Steps, make};
-use crate::image::Place;
+use crate::create::make;
+use crate::idle::becomes_idle;
 use crate::resize;
 use crate::spec::Spec;
 
-const CLONE: Steps = Steps { image: "loop.clone", mark: "loop.mark", publish: "loop.publish" };
+const CLONE: MakeSteps = MakeSteps { make: "loop.clone", mark: "loop.mark", publish: "loop.publish" };
 
 /// The kernel copies at most this much in one call, so that progress is seen.
 const MOST_AT_ONCE: u64 = 64 << 20;
@@ -32,12 +33,13 @@ const MOST_AT_ONCE: u64 = 64 << 20;
 pub(crate) fn copy(context: &Context, source: &Volume, target: &Volume) -> Result<()> {
     let spec = Spec::parse(&target.properties)?;
     make(context, target, &CLONE, |image, path| {
-        let (from, content) = Place::open_volume(source)?;
-        let fstype = superblock(reopened(&content)?, &from.path)?.fstype;
+        let from = Place::of_existing(source, Shape::File)?;
+        let content = from.open_ours()?;
+        let fstype = superblock(reopened(&content)?, from.path())?.fstype;
         write_back(fstype, &from, &content)?;
         refuse_other_type(spec, fstype, source)?;
         share_or_copy(context, &content, image)
-            .or_err(|| format!("cannot copy `{}` to `{}`", from.path.display(), path.display()))?;
+            .or_err(|| format!("cannot copy `{}` to `{}`", from.path().display(), path.display()))?;
         drop(content);
         // Two of one identity: btrfs mixes them up, xfs is mounted with `nouuid`, ext4 only confuses its owner.
         if fstype != FileSystemType::Xfs {
@@ -56,13 +58,14 @@ pub(crate) fn copy(context: &Context, source: &Volume, target: &Volume) -> Resul
 /// Waits until an image holds everything that was written through its mounts.
 fn write_back(fstype: FileSystemType, from: &Place, image: &OwnedFd) -> Result<()> {
     // Those of a container that has just ended are being taken away.
-    if from.becomes_idle(image)?.is_idle() {
+    if becomes_idle(from, image)?.is_idle() {
         return Ok(());
     }
     // Somebody looks at it. The engine knows that nobody writes; what was written before is brought into the image.
-    let mount = execute(&plan(fstype, &from.path, AttachMode::ReadOnly))?;
+    let mount = execute(&plan(fstype, from.path(), AttachMode::ReadOnly))?;
     let root = keiki_sys::filesystem_size::reopen(mount.as_fd()).map_err(std::io::Error::from);
-    root.and_then(|root| Ok(syncfs(root)?)).or_err(|| format!("cannot write back `{}`", from.path.display()))
+    root.and_then(|root| Ok(syncfs(root)?))
+        .or_err(|| format!("cannot write back `{}`", from.path().display()))
 }
 
 fn reopened(file: &OwnedFd) -> Result<OwnedFd> {

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use keiki_core::context::Context;
+use keiki_core::homes::{Place, Shape};
 use keiki_core::mount_plan::{AttachMode, execute};
 use keiki_core::store::Resized;
 use keiki_core::units::Bytes;
@@ -21,7 +22,7 @@ use keiki_sys::loop_device::{Access, LoopDevice};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, ftruncate, open};
 
 use crate::attach::{plan, superblock};
-use crate::image::Place;
+use crate::idle::{self, wait_idle};
 use crate::spec::{FSSIZE, rounded};
 
 /// Makes a volume `size` large; returns what that is in whole blocks.
@@ -33,20 +34,21 @@ pub(crate) fn resize(context: &Context, volume: &Volume, size: Bytes) -> Result<
 }
 
 fn resize_image(context: &Context, volume: &Volume, size: Bytes) -> Result<Bytes> {
-    let (place, file) = Place::open_volume(volume)?;
-    let shown = || format!("cannot resize `{}`", place.path.display());
+    let place = Place::of_existing(volume, Shape::File)?;
+    let file = place.open_ours()?;
+    let shown = || format!("cannot resize `{}`", place.path().display());
     // Again, by the descriptor and not by the name: for writing, and with a lock of its own.
     let again = format!("/proc/self/fd/{}", file.as_raw_fd());
     let image = open(&again, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).or_err(shown)?;
-    let fstype = superblock(file, &place.path)?.fstype;
+    let fstype = superblock(file, place.path())?.fstype;
     let present = u64::try_from(fstat(&image).or_err(shown)?.st_size).unwrap_or_default();
     if size.0 < present {
         return shrink(context, fstype, &place, &image, size).map_err(|error| error.while_doing(shown()));
     }
     flock(&image, FlockOperation::LockExclusive).or_err(shown)?;
-    match place.device(&image)? {
+    match idle::device(&place, &image)? {
         Some(device) => grow_mounted(context, fstype, &place, (&image, &device), size),
-        None => grow_idle(context, fstype, &image, &place.path, size),
+        None => grow_idle(context, fstype, &image, place.path(), size),
     }
     .map_err(|error| error.while_doing(shown()))
 }
@@ -58,8 +60,8 @@ fn shrink(
     image: &OwnedFd,
     size: Bytes,
 ) -> Result<Bytes> {
-    place.wait_idle(image, "shrink")?;
-    keiki_filesystem::shrink(context, fstype, &place.path, size)?;
+    wait_idle(place, image, "shrink")?;
+    keiki_filesystem::shrink(context, fstype, place.path(), size)?;
     set_size(context, image, size)?;
     Ok(size)
 }
@@ -99,8 +101,8 @@ fn grow_mounted(
     let path = device.path().display();
     device.refresh_size().or_err(|| format!("cannot tell `{path}` that its file has grown"))?;
     // Mounting takes the lock.
-    flock(image, FlockOperation::Unlock).or_err(|| format!("cannot unlock `{}`", place.path.display()))?;
-    let mount = execute(&plan(fstype, &place.path, AttachMode::ReadWrite))?;
+    flock(image, FlockOperation::Unlock).or_err(|| format!("cannot unlock `{}`", place.path().display()))?;
+    let mount = execute(&plan(fstype, place.path(), AttachMode::ReadWrite))?;
     keiki_filesystem::grow(context, fstype, Reached::Mounted(mount.as_fd()))?;
     Ok(size)
 }

@@ -1,7 +1,5 @@
 //! What users may ask of the loop store: `fstype` and `fssize`, as LXC's `--fstype` and `--fssize`.
 
-use std::path::{Component, Path};
-
 use keiki_core::units::Bytes;
 use keiki_core::volume::Properties;
 use keiki_core::{Error, ErrorKind, Result};
@@ -74,13 +72,6 @@ pub(crate) fn rounded(size: Bytes) -> Result<Bytes> {
         Error::new(ErrorKind::InvalidArgument, format!("{} bytes are no size for an image", size.0))
             .with_hint("write a whole number with M, G or T behind it, for example `10G`")
     })
-}
-
-/// Returns whether a path is absolute, names something, and means what it says.
-pub(crate) fn is_plain(path: &Path) -> bool {
-    path.is_absolute()
-        && path.file_name().is_some()
-        && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
 }
 
 #[cfg(test)]

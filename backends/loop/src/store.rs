@@ -1,9 +1,7 @@
 //! [`LoopStore`]: the contract, signed. Thin: each verb is in a file of its own.
 
-use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ffi::CStr;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use keiki_core::capability::{
@@ -11,6 +9,7 @@ use keiki_core::capability::{
     SnapshotStyle,
 };
 use keiki_core::context::Context;
+use keiki_core::homes::{Place, Reflinks, Shape, as_path, obstacle, path_of};
 use keiki_core::mount_plan::{AttachMode, MountPlan};
 use keiki_core::store::{
     Accounting, BackingStore, CloneJob, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence,
@@ -18,18 +17,16 @@ use keiki_core::store::{
 };
 use keiki_core::units::Bytes;
 use keiki_core::volume::{Placement, StoreKind, Volume, VolumeId, VolumeSource};
-use keiki_core::{Error, ErrorKind, Result, ResultExt};
-use keiki_tree::probe;
-use rustix::fs::{Mode, OFlags, fstat, open};
+use keiki_core::{Error, ErrorKind, Result};
+use rustix::fs::{Mode, OFlags, open};
 
-use crate::image::{self, Place, path_of};
 use crate::spec::Spec;
-use crate::{attach, clone, create, destroy, exchange, list, resize, usage};
+use crate::{attach, clone, create, destroy, list, resize, usage};
 
 /// The word in front of our sources.
 pub(crate) const KIND: &str = "loop";
 /// The name that LXC gives to an image.
-pub(crate) const IMAGE: &str = "rootdev";
+pub(crate) const IMAGE: &CStr = c"rootdev";
 
 /// Root filesystems in image files on loop devices.
 #[derive(Debug, Default)]
@@ -37,37 +34,12 @@ pub struct LoopStore {
     reflinks: Arc<Reflinks>,
 }
 
-/// Which devices share blocks between files; asked once each.
-#[derive(Debug, Default)]
-pub(crate) struct Reflinks(Mutex<HashMap<u64, bool>>);
-
 impl LoopStore {
     /// Returns the store; it keeps nothing but what it learned about file systems.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
-}
-
-impl Reflinks {
-    /// Returns whether files in the open directory `path` can share blocks; one that cannot be asked cannot.
-    pub(crate) fn at(&self, path: &Path, directory: &OwnedFd) -> Result<bool> {
-        let device = fstat(directory).or_err(|| format!("cannot look at `{}`", path.display()))?.st_dev;
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(can) = known.get(&device) {
-            return Ok(*can);
-        }
-        let answer = probe(directory.as_fd());
-        if let Ok(abilities) = &answer {
-            known.insert(device, abilities.reflink);
-        }
-        Ok(answer.is_ok_and(|abilities| abilities.reflink))
-    }
-}
-
-fn open_pool(pool: &Pool) -> Result<OwnedFd> {
-    open(&pool.path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .or_err(|| format!("cannot open `{}`", pool.path.display()))
 }
 
 fn unavailable(reason: impl Into<String>, remedy: impl Into<String>) -> Availability {
@@ -88,19 +60,7 @@ fn missing(pool: &Pool) -> Option<Availability> {
         let reason = format!("cannot open `{CONTROL}`: {}", std::io::Error::from(errno));
         return Some(unavailable(reason, "run it as root; load the kernel module: `modprobe loop`"));
     }
-    let writable =
-        |error: &Error| unavailable(error.full_message(), "choose a writable lxcpath with --lxcpath");
-    let abilities = open_pool(pool).and_then(|directory| {
-        probe(directory.as_fd()).or_err(|| format!("cannot write in `{}`", pool.path.display()))
-    });
-    match abilities {
-        Ok(abilities) if abilities.marks => None,
-        Ok(_) => Some(unavailable(
-            format!("the file system of `{}` keeps no extended attributes", pool.path.display()),
-            "choose an lxcpath on ext4, xfs, btrfs or tmpfs",
-        )),
-        Err(error) => Some(writable(&error)),
-    }
+    obstacle(pool)
 }
 
 #[async_trait]
@@ -110,8 +70,7 @@ impl BackingStore for LoopStore {
     }
 
     fn capabilities(&self, pool: &Pool) -> Result<Capabilities> {
-        let can_share = self.reflinks.at(&pool.path, &open_pool(pool)?)?;
-        let cost = if can_share { Cost::Constant } else { Cost::PerByte };
+        let cost = if self.reflinks.in_pool(pool)? { Cost::Constant } else { Cost::PerByte };
         Ok(Capabilities {
             residence: Residence::Home,
             snapshot_style: SnapshotStyle::Beside,
@@ -148,7 +107,7 @@ impl BackingStore for LoopStore {
             clone::refuse_apart(path_of(origin)?, &placement.home)?;
         }
         Spec::parse(&placement.options)?;
-        VolumeSource::at_path(self.kind(), &placement.home.join(IMAGE))
+        VolumeSource::at_path(self.kind(), &placement.home.join(as_path(IMAGE)))
     }
 
     async fn create(&self, context: &Context, volume: &Volume) -> Result<()> {
@@ -162,13 +121,7 @@ impl BackingStore for LoopStore {
     }
 
     async fn probe(&self, volume: &Volume) -> Result<Presence> {
-        let Some(place) = Place::open(volume)? else { return Ok(Presence::Absent) };
-        Ok(match place.look()? {
-            image::Found::Marked(_, mark) => mark.parse().map_or(Presence::Foreign, Presence::Complete),
-            image::Found::Unmarked(_) | image::Found::NoFile => Presence::Foreign,
-            image::Found::Nothing if place.is_aside()? => Presence::Partial,
-            image::Found::Nothing => Presence::Absent,
-        })
+        Place::of(volume, Shape::File)?.map_or(Ok(Presence::Absent), |place| place.presence())
     }
 
     async fn list(&self, pool: &Pool) -> Result<Vec<Found>> {
@@ -177,7 +130,10 @@ impl BackingStore for LoopStore {
 
     async fn adopt(&self, context: &Context, volume: &Volume, copied: Option<VolumeId>) -> Result<()> {
         let volume = volume.clone();
-        context.run(move |context| create::adopt(context, &volume, copied)).await
+        let adopt = move |context: &Context| {
+            Place::of_existing(&volume, Shape::File)?.adopt(context, "loop.adopt", copied)
+        };
+        context.run(adopt).await
     }
 
     async fn attach(&self, context: &Context, volume: &Volume, mode: AttachMode) -> Result<MountPlan> {
@@ -264,9 +220,14 @@ impl Clones for LoopStore {
 
 #[async_trait]
 impl Exchange for LoopStore {
+    /// What is mounted stays mounted: a device is bound to a file and not to its name.
     async fn exchange(&self, context: &Context, a: &Volume, b: &Volume) -> Result<()> {
         let (a, b) = (a.clone(), b.clone());
-        context.run(move |context| exchange::exchange(context, &a, &b)).await
+        let exchange = move |context: &Context| {
+            let place = |volume| Place::of_existing(volume, Shape::File);
+            Place::exchange(context, "loop.exchange", &place(&a)?, &place(&b)?)
+        };
+        context.run(exchange).await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use keiki_core::homes::Seen;
 use keiki_core::mount_plan::{AttachMode, MountPlan, MountRecipe, Upper};
 use keiki_core::volume::Volume;
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
@@ -12,9 +13,8 @@ use rustix::io::Errno;
 
 use crate::clone::require;
 use crate::layers::{Layers, owner_of};
-use crate::scratch;
 use crate::spec::Writes;
-use crate::spot::{Seen, Spot};
+use crate::{place, scratch};
 
 /// Tells how to mount a volume.
 ///
@@ -105,11 +105,10 @@ fn is_empty(directory: &OwnedFd) -> Result<bool, Errno> {
 
 /// Opens the base that belongs to the volume, if it has one.
 fn own_base(volume: &Volume, layers: &Layers) -> Result<Option<OwnedFd>> {
-    let Some(path) = layers.own_base() else { return Ok(None) };
-    let Some(spot) = Spot::base(path, volume.id)? else { return Ok(None) };
-    match spot.look()? {
+    let Some(place) = place::base(layers, volume.id)? else { return Ok(None) };
+    match place.look()? {
         Seen::Ours(base) => Ok(Some(base)),
-        Seen::Nothing | Seen::Other(..) | Seen::NoDirectory => Ok(None),
+        Seen::Nothing | Seen::Other(..) | Seen::Misshapen => Ok(None),
     }
 }
 
@@ -117,8 +116,8 @@ fn own_base(volume: &Volume, layers: &Layers) -> Result<Option<OwnedFd>> {
 pub(crate) fn own_directories(volume: &Volume) -> Result<Vec<OwnedFd>> {
     let layers = Layers::of(volume)?;
     let mut directories = Vec::new();
-    if let Some(spot) = Spot::upper(&layers.upper, volume.id)?
-        && let Seen::Ours(upper) = spot.look()?
+    if let Some(place) = place::upper(&layers, volume.id)?
+        && let Seen::Ours(upper) = place.look()?
     {
         directories.push(upper);
         directories.extend(own_base(volume, &layers)?);

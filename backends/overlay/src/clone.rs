@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use keiki_core::context::Context;
+use keiki_core::homes::{DIRECTORY, absent};
 use keiki_core::store::CloneJob;
 use keiki_core::volume::Volume;
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
@@ -14,8 +15,8 @@ use rustix::io::Errno;
 use crate::attach::settle;
 use crate::create::{Steps, make_upper};
 use crate::layers::Layers;
+use crate::place;
 use crate::spec::KIND;
-use crate::spot::{DIRECTORY, Seen, Spot};
 
 const CLONE: Steps =
     Steps { base: "clone.base", mkdir: "clone.mkdir", mark: "clone.mark", publish: "clone.publish" };
@@ -70,22 +71,14 @@ pub(crate) fn open_upper(volume: &Volume) -> Result<OwnedFd> {
 
 /// Opens the upper layer of a volume, which must be complete.
 pub(crate) fn require(volume: &Volume, layers: &Layers) -> Result<OwnedFd> {
-    let missing = || Error::new(ErrorKind::NotFound, format!("`{}` does not exist", layers.upper.display()));
-    let spot = Spot::upper(&layers.upper, volume.id)?.ok_or_else(missing)?;
-    match spot.look()? {
-        Seen::Ours(upper) => Ok(upper),
-        Seen::Nothing => Err(missing()),
-        seen => Err(spot.foreign(&seen)),
-    }
+    place::upper(layers, volume.id)?.ok_or_else(|| absent(&layers.upper))?.open_ours()
 }
 
 /// Opens the directory of another store's volume, whose mark begins with the volume's id.
 fn open_directory(volume: &Volume) -> Result<OwnedFd> {
     let path = Path::new(volume.source.location());
     let directory = match open(path, DIRECTORY, Mode::empty()) {
-        Err(Errno::NOENT) => {
-            return Err(Error::new(ErrorKind::NotFound, format!("`{}` does not exist", path.display())));
-        }
+        Err(Errno::NOENT) => return Err(absent(path)),
         other => other.or_err(|| format!("cannot open `{}`", path.display()))?,
     };
     let mark = mark::read_mark(directory.as_fd())

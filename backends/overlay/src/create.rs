@@ -4,9 +4,9 @@
 //! in place is complete, and whatever an interruption leaves carries the volume's id in its name or mark.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use keiki_core::context::Context;
+use keiki_core::homes::{Place, Seen, no_home};
 use keiki_core::volume::{Volume, VolumeId};
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
 use keiki_tree::RootMetadata;
@@ -14,8 +14,7 @@ use rustix::fs::{Mode, fchmod, mkdir};
 use rustix::io::Errno;
 
 use crate::layers::Layers;
-use crate::spot::{Seen, Spot};
-use crate::{list, scratch};
+use crate::{list, place, scratch};
 
 /// The steps of making a volume, as the observer hears them.
 #[derive(Debug)]
@@ -55,7 +54,8 @@ pub(crate) fn make(
     if base.parent() == layers.upper.parent() {
         ensure_above(&layers)?;
     }
-    let base = make_base(context, base, volume.id, steps, fill)?;
+    let place = place::base(&layers, volume.id)?.ok_or_else(|| no_home(base))?;
+    let base = make_base(context, &place, steps, fill)?;
     let root =
         RootMetadata::of(base.as_fd()).or_err(|| format!("cannot read the base of `{}`", volume.source))?;
     make_upper(context, volume.id, &layers, &root, steps)
@@ -63,32 +63,25 @@ pub(crate) fn make(
 
 /// Returns whether the upper layer is in place; something else there is refused before anything is made.
 fn is_complete(layers: &Layers, id: VolumeId) -> Result<bool> {
-    let Some(spot) = Spot::upper(&layers.upper, id)? else { return Ok(false) };
-    match spot.look()? {
-        Seen::Ours(_) => Ok(true),
-        Seen::Nothing => Ok(false),
-        seen => Err(spot.foreign(&seen)),
-    }
+    place::upper(layers, id)?.map_or(Ok(false), |place| place.is_complete())
 }
 
 fn make_base(
     context: &Context,
-    path: &Path,
-    id: VolumeId,
+    place: &Place,
     steps: &Steps,
     fill: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
 ) -> Result<OwnedFd> {
-    let spot = Spot::base(path, id)?.ok_or_else(|| no_home(path))?;
-    match spot.look()? {
+    match place.look()? {
         Seen::Ours(base) => return Ok(base),
         Seen::Nothing => {}
-        seen => return Err(spot.foreign(&seen)),
+        seen => return Err(place.foreign(&seen)),
     }
     context.step(steps.base)?;
-    let (base, _) = spot.fresh_aside()?;
+    let (base, _) = place.fresh_aside(context)?;
     fill(base.as_fd())?;
-    spot.mark(&base)?;
-    spot.publish()?;
+    place.mark(&base)?;
+    place.publish()?;
     Ok(base)
 }
 
@@ -102,29 +95,27 @@ pub(crate) fn make_upper(
 ) -> Result<()> {
     context.step(steps.mkdir)?;
     ensure_above(layers)?;
-    let spot = Spot::upper(&layers.upper, id)?.ok_or_else(|| no_home(&layers.upper))?;
-    match spot.look()? {
-        Seen::Ours(_) => return Ok(()),
-        Seen::Nothing => {}
-        seen => return Err(spot.foreign(&seen)),
+    let place = place::upper(layers, id)?.ok_or_else(|| no_home(&layers.upper))?;
+    if place.is_complete()? {
+        return Ok(());
     }
-    let (upper, attempt) = spot.fresh_aside()?;
-    let work = match scratch::make(&spot, layers, attempt) {
+    let (upper, attempt) = place.fresh_aside(context)?;
+    let work = match scratch::make(&place, layers, attempt) {
         Ok(work) => work,
         Err(error) => {
             // Nothing of ours may stay beside something foreign. Where that fails too, `destroy` will do it.
-            return match spot.remove_aside(context) {
+            return match place.remove_aside(context) {
                 Ok(()) => Err(error),
                 Err(second) => Err(error.with_context("left behind", second.full_message())),
             };
         }
     };
     list::record(&work, layers)?;
-    root.apply(upper.as_fd()).or_err(|| format!("cannot prepare `{}`", spot.path.display()))?;
+    root.apply(upper.as_fd()).or_err(|| format!("cannot prepare `{}`", place.path().display()))?;
     context.step(steps.mark)?;
-    spot.mark(&upper)?;
+    place.mark(&upper)?;
     context.step(steps.publish)?;
-    spot.publish()
+    place.publish()
 }
 
 /// Makes the directory `overlay` in a home.
@@ -138,11 +129,4 @@ fn ensure_above(layers: &Layers) -> Result<()> {
         Err(Errno::NOENT) => Err(no_home(above)),
         Err(errno) => Err(errno).or_err(|| format!("cannot make `{}`", above.display())),
     }
-}
-
-fn no_home(path: &Path) -> Error {
-    Error::new(
-        ErrorKind::NotFound,
-        format!("cannot make `{}`: the directory above does not exist", path.display()),
-    )
 }

@@ -1,8 +1,9 @@
 //! [`Layers`]: the list of directories behind `LOWER[:LOWER…]:UPPER`, parsed, printed and computed; pure.
 
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
+use keiki_core::homes::is_plain;
 use keiki_core::volume::Volume;
 use keiki_core::{Error, ErrorKind, Result};
 
@@ -169,10 +170,11 @@ fn check(path: &Path) -> Result<()> {
     if text.contains(':') {
         return refused("layers are separated by `:`", "choose an lxcpath and names without `:`");
     }
-    let is_plain = path.is_absolute()
-        && path.file_name().is_some()
-        && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
-    if is_plain { Ok(()) } else { refused("its path is not absolute", "write absolute paths without `..`") }
+    if is_plain(path) {
+        Ok(())
+    } else {
+        refused("its path is not absolute", "write absolute paths without `..`")
+    }
 }
 
 #[cfg(test)]

@@ -30,9 +30,9 @@ mod destroy;
 mod flatten;
 mod layers;
 mod list;
+mod place;
 mod scratch;
 mod spec;
-mod spot;
 mod store;
 mod usage;
 

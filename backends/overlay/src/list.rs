@@ -4,22 +4,21 @@
 //! scratch directory when a volume is made: `./…` for what is in the same home (which may be renamed), else absolute.
 //! The configuration of the container stays the truth; the note serves whoever must find volumes without it.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use keiki_core::homes::{directories, enter, marked};
+use keiki_core::homes::{self, Shape, as_path, directories, enter, marked};
 use keiki_core::store::{Found, Pool};
 use keiki_core::volume::{StoreKind, VolumeSource};
 use keiki_core::{Result, ResultExt};
-use rustix::fs::{Mode, OFlags, XattrFlags, fgetxattr, fsetxattr, open};
+use rustix::fs::{XattrFlags, fgetxattr, fsetxattr};
 use rustix::io::Errno;
 
 use crate::layers::{Layers, after_rename};
 use crate::scratch;
 use crate::spec::KIND;
-use crate::spot::DIRECTORY;
 
 /// The note, with the name for those who may not write trusted attributes behind it.
 const NOTES: [&CStr; 2] = [c"trusted.keiki.lowers", c"user.keiki.lowers"];
@@ -50,38 +49,25 @@ pub(crate) fn record(work: &OwnedFd, layers: &Layers) -> Result<()> {
 
 /// Returns every marked upper layer of containers and snapshots below the pool.
 pub(crate) fn list(pool: &Pool) -> Result<Vec<Found>> {
-    let shown = || format!("cannot read `{}`", pool.path.display());
-    let root = open(&pool.path, DIRECTORY - OFlags::NOFOLLOW, Mode::empty()).or_err(shown)?;
-    let mut found = Vec::new();
-    for name in directories(&root).or_err(shown)? {
-        let path = pool.path.join(as_path(&name));
-        let shown = || format!("cannot read `{}`", path.display());
-        let Some(home) = enter(&root, &name).or_err(shown)? else { continue };
-        look_into_home(&home, &path, &mut found).or_err(shown)?;
-        let Some(snapshots) = enter(&home, c"snaps").or_err(shown)? else { continue };
-        for snapshot in directories(&snapshots).or_err(shown)? {
-            let Some(home) = enter(&snapshots, &snapshot).or_err(shown)? else { continue };
-            let path = path.join("snaps").join(as_path(&snapshot));
-            look_into_home(&home, &path, &mut found).or_err(shown)?;
-        }
-    }
-    Ok(found)
+    homes::list(&pool.path, |home, path| {
+        look_into_home(home, path).or_err(|| format!("cannot read `{}`", path.display()))
+    })
 }
 
-fn look_into_home(home: &OwnedFd, path: &Path, found: &mut Vec<Found>) -> Result<(), Errno> {
-    found.extend(volume_at(home, path, path, c"delta0")?);
-    let Some(overlay) = enter(home, c"overlay")? else { return Ok(()) };
+fn look_into_home(home: &OwnedFd, path: &Path) -> Result<Vec<Found>, Errno> {
+    let mut found = Vec::from_iter(volume_at(home, path, path, c"delta0")?);
+    let Some(overlay) = enter(home, c"overlay")? else { return Ok(found) };
     for name in directories(&overlay)? {
         if name.to_bytes().starts_with(b"delta") {
             found.extend(volume_at(&overlay, &path.join("overlay"), path, &name)?);
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Returns the volume whose upper layer is `name`, if it is one of ours.
 fn volume_at(above: &OwnedFd, path: &Path, home: &Path, name: &CStr) -> Result<Option<Found>, Errno> {
-    let Some(id) = marked(above, name)? else { return Ok(None) };
+    let Some(id) = marked(above, name, Shape::Directory)? else { return Ok(None) };
     let upper = path.join(as_path(name));
     // Only to learn the name of the scratch directory; the lower does not matter for that.
     let Ok(layers) = Layers::new(vec![home.join("rootfs")], upper.clone()) else { return Ok(None) };
@@ -116,8 +102,4 @@ fn note_on(above: &OwnedFd, work: &CStr) -> Result<Option<String>, Errno> {
         }
     }
     Ok(None)
-}
-
-fn as_path(name: &CStr) -> &Path {
-    Path::new(OsStr::from_bytes(name.to_bytes()))
 }

@@ -11,12 +11,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use keiki_core::context::Context;
+use keiki_core::homes::{Attempt, DIRECTORY, Place, Seen, foreign};
 use keiki_core::{ErrorKind, Result, ResultExt};
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, chmod, mkdir, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 use crate::layers::Layers;
-use crate::spot::{Attempt, DIRECTORY, Seen, Spot, foreign};
 
 /// The name that LXC takes.
 const OF_LXC: &CStr = c"work";
@@ -31,10 +31,10 @@ pub(crate) fn name(layers: &Layers) -> OsString {
 ///
 /// # Errors
 /// `Foreign` when something is in the way.
-pub(crate) fn make(upper: &Spot, layers: &Layers, attempt: Attempt) -> Result<OwnedFd> {
+pub(crate) fn make(upper: &Place, layers: &Layers, attempt: Attempt) -> Result<OwnedFd> {
     let (path, name) = (layers.work(), name(layers));
     let shown = || format!("cannot make `{}`", path.display());
-    match mkdirat(&upper.parent, &name, MODE) {
+    match mkdirat(upper.parent(), &name, MODE) {
         Err(Errno::EXIST) if attempt == Attempt::Repeated => {}
         Err(Errno::EXIST) => return Err(foreign(&path, "is in the way")),
         other => other.or_err(shown)?,
@@ -42,19 +42,19 @@ pub(crate) fn make(upper: &Spot, layers: &Layers, attempt: Attempt) -> Result<Ow
     if is_of_successor(layers) {
         ensure_named(upper, OsStr::new("work")).or_err(shown)?;
     }
-    openat(&upper.parent, &name, DIRECTORY, Mode::empty()).or_err(shown)
+    openat(upper.parent(), &name, DIRECTORY, Mode::empty()).or_err(shown)
 }
 
 /// Opens the scratch directory of an existing layer; old versions of LXC called it otherwise, so that it may be missing.
-pub(crate) fn ensure(upper: &Spot, layers: &Layers) -> Result<OwnedFd> {
+pub(crate) fn ensure(upper: &Place, layers: &Layers) -> Result<OwnedFd> {
     let shown = || format!("cannot make `{}`", layers.work().display());
     let name = name(layers);
     ensure_named(upper, &name).or_err(shown)?;
-    openat(&upper.parent, &name, DIRECTORY, Mode::empty()).or_err(shown)
+    openat(upper.parent(), &name, DIRECTORY, Mode::empty()).or_err(shown)
 }
 
-fn ensure_named(upper: &Spot, name: &OsStr) -> Result<(), Errno> {
-    match mkdirat(&upper.parent, name, MODE) {
+fn ensure_named(upper: &Place, name: &OsStr) -> Result<(), Errno> {
+    match mkdirat(upper.parent(), name, MODE) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno),
     }
@@ -80,7 +80,7 @@ pub(crate) fn was_used(layers: &Layers) -> Result<bool> {
 }
 
 /// Removes the scratch directory of a layer that is out of its place; that of somebody else's in its place stays.
-pub(crate) fn remove(context: &Context, upper: &Spot, layers: &Layers) -> Result<()> {
+pub(crate) fn remove(context: &Context, upper: &Place, layers: &Layers) -> Result<()> {
     if !matches!(upper.look()?, Seen::Nothing) {
         return Ok(());
     }
@@ -95,9 +95,9 @@ pub(crate) fn remove(context: &Context, upper: &Spot, layers: &Layers) -> Result
 }
 
 /// Lets the owner into `work/work`, which the kernel makes with mode 000; only root does not need it.
-fn open_for_owner(upper: &Spot, name: &OsStr) {
+fn open_for_owner(upper: &Place, name: &OsStr) {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = openat(&upper.parent, name, DIRECTORY, Mode::empty())
+    let opened = openat(upper.parent(), name, DIRECTORY, Mode::empty())
         .and_then(|work| openat(&work, "work", flags, Mode::empty()));
     if let Ok(inner) = opened {
         // The removal that follows says what is still wrong.
@@ -106,7 +106,7 @@ fn open_for_owner(upper: &Spot, name: &OsStr) {
 }
 
 /// Removes the directory `overlay` once no layer is in it; while there is one, LXC finds a `work` in it.
-pub(crate) fn remove_above(upper: &Spot, layers: &Layers) -> Result<()> {
+pub(crate) fn remove_above(upper: &Place, layers: &Layers) -> Result<()> {
     let above = layers.upper.parent().unwrap_or(&layers.upper);
     if above == layers.home() {
         return Ok(());
@@ -116,17 +116,17 @@ pub(crate) fn remove_above(upper: &Spot, layers: &Layers) -> Result<()> {
             .or_err(|| format!("cannot make `work` in `{}`", above.display()));
     }
     // What LXC or we left empty goes; anything else was put there by somebody, and stays with the directory.
-    if let Ok(work) = openat(&upper.parent, OF_LXC, DIRECTORY, Mode::empty()) {
+    if let Ok(work) = openat(upper.parent(), OF_LXC, DIRECTORY, Mode::empty()) {
         let _left_by_the_kernel = unlinkat(&work, OF_LXC, AtFlags::REMOVEDIR);
     }
-    let _empty = unlinkat(&upper.parent, OF_LXC, AtFlags::REMOVEDIR);
+    let _empty = unlinkat(upper.parent(), OF_LXC, AtFlags::REMOVEDIR);
     let _empty = unlinkat(CWD, above, AtFlags::REMOVEDIR);
     Ok(())
 }
 
-fn has_layers(upper: &Spot) -> Result<bool> {
-    let shown = || format!("cannot read the directory of `{}`", upper.path.display());
-    for entry in Dir::read_from(&upper.parent).or_err(shown)? {
+fn has_layers(upper: &Place) -> Result<bool> {
+    let shown = || format!("cannot read the directory of `{}`", upper.path().display());
+    for entry in Dir::read_from(upper.parent()).or_err(shown)? {
         if entry.or_err(shown)?.file_name().to_bytes().starts_with(b"delta") {
             return Ok(true);
         }

@@ -173,15 +173,21 @@ pub trait Rig: Send + Sync + Debug {
     /// What the tools say.
     fn held(&self, ground: &Ground) -> Verdict<Vec<String>>;
 
-    /// Returns how long objects live, which decides whether killing a process proves anything.
-    fn lifetime(&self) -> Lifetime;
+    /// Returns how long objects live, which decides whether killing a process proves anything: a real store's are on disk.
+    fn lifetime(&self) -> Lifetime {
+        Lifetime::Disk
+    }
 
-    /// Returns the way around mounting for stores that cannot be mounted; `None` for real ones.
-    fn direct(&self) -> Option<&dyn Direct>;
+    /// Returns the way around mounting for stores that cannot be mounted; real ones have none.
+    fn direct(&self) -> Option<&dyn Direct> {
+        None
+    }
 
     /// Returns a rig without anything that earlier cases left, for stores whose objects are not on the ground; `None`
     /// where a fresh ground is enough.
-    fn renewed(&self) -> Option<Box<dyn Rig>>;
+    fn renewed(&self) -> Option<Box<dyn Rig>> {
+        None
+    }
 
     /// Returns the program's stores: the one under test first.
     fn registry(&self) -> Registry {

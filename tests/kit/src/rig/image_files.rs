@@ -11,12 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keiki_core::mount_plan::{MountPlan, MountRecipe, execute};
-use keiki_core::registry::Registry;
 use keiki_core::store::BackingStore;
 use keiki_core::volume::{Properties, Volume};
-use keiki_tree::mark::{clear_mark, read_mark, write_mark};
+use keiki_tree::mark::clear_mark;
 
-use super::{Direct, FileSystem, Filler, Ground, Lifetime, Missing, PathRig, Rig, Stranger};
+use super::{FileSystem, Filler, Ground, Missing, PathRig, Rig, Stranger};
 use crate::claim;
 use crate::verdict::Verdict;
 
@@ -147,23 +146,15 @@ impl Rig for ImageRig {
     }
 
     fn carry_mark(&self, original: &Volume, copy: &Volume) -> Result<(), Missing> {
-        let carried = File::open(image(original)).and_then(|from| read_mark(from.as_fd()));
-        let written = carried.and_then(|mark| match mark {
-            Some(mark) => Ok(write_mark(File::open(image(copy))?.as_fd(), &mark)?),
-            None => Err(std::io::ErrorKind::NotFound.into()),
-        });
-        written.map_err(|e| Missing(format!("a mark on `{}` ({e})", original.source)))
+        self.paths.carry_mark(original, copy)
     }
 
     fn lose(&self, ground: &Ground, volume: &Volume) -> Result<(), Missing> {
-        fs::rename(image(volume), ground.root().join("moved-away"))
-            .map_err(|e| Missing(format!("a file `{}` that can be moved ({e})", volume.source)))
+        self.paths.lose(ground, volume)
     }
 
     fn identity(&self, volume: &Volume) -> Result<String, Missing> {
-        let found = fs::metadata(image(volume));
-        let found = found.map_err(|e| Missing(format!("a file `{}` ({e})", volume.source)))?;
-        Ok(format!("device {} inode {}", found.dev(), found.ino()))
+        self.paths.identity(volume)
     }
 
     fn objects(&self, ground: &Ground) -> Verdict<Vec<String>> {
@@ -172,21 +163,5 @@ impl Rig for ImageRig {
 
     fn held(&self, ground: &Ground) -> Verdict<Vec<String>> {
         self.paths.held(ground)
-    }
-
-    fn lifetime(&self) -> Lifetime {
-        Lifetime::Disk
-    }
-
-    fn direct(&self) -> Option<&dyn Direct> {
-        None
-    }
-
-    fn renewed(&self) -> Option<Box<dyn Rig>> {
-        None
-    }
-
-    fn registry(&self) -> Registry {
-        self.paths.registry()
     }
 }

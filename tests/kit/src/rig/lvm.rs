@@ -23,7 +23,7 @@ use keiki_core::volume::{Properties, Volume};
 use keiki_dir::DirStore;
 use keiki_lvm::LvmStore;
 
-use super::{Direct, Filler, Ground, Lifetime, Missing, Rig, Stranger};
+use super::{Filler, Ground, Missing, Rig, Stranger};
 use crate::verdict::{Failure, Verdict};
 use disk::{Disk, Lease, Room, lvm};
 
@@ -212,18 +212,6 @@ impl Rig for LvmRig {
         let lines = report(ground, "lv_name,lv_active")?;
         let active = lines.into_iter().filter_map(|line| line.strip_suffix(",active").map(str::to_owned));
         Ok(active.map(|name| format!("{name} is active")).collect())
-    }
-
-    fn lifetime(&self) -> Lifetime {
-        Lifetime::Disk
-    }
-
-    fn direct(&self) -> Option<&dyn Direct> {
-        None
-    }
-
-    fn renewed(&self) -> Option<Box<dyn Rig>> {
-        None
     }
 }
 

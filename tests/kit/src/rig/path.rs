@@ -111,8 +111,8 @@ impl PathRig {
     }
 }
 
-/// Returns the directory that a volume owns: the last path of every source of paths.
-fn own_directory(volume: &Volume) -> &Path {
+/// Returns the directory or image that a volume owns: the last path of every source of paths.
+fn own_object(volume: &Volume) -> &Path {
     let location = volume.source.location();
     Path::new(location.rsplit(':').next().unwrap_or(location))
 }
@@ -203,7 +203,7 @@ impl Rig for PathRig {
     }
 
     fn hold_busy(&self, volume: &Volume) -> Result<Box<dyn Any>, Missing> {
-        let point = own_directory(volume).join(HELD);
+        let point = own_object(volume).join(HELD);
         let made = std::fs::create_dir(&point);
         made.map_err(|e| Missing(format!("a directory `{}` to mount on ({e})", point.display())))?;
         mount(Some("keiki-kit"), &point, Some("tmpfs"), MsFlags::empty(), None::<&str>)
@@ -213,7 +213,7 @@ impl Rig for PathRig {
 
     fn plant_stranger(&self, _ground: &Ground, volume: &Volume) -> Result<Box<dyn Stranger>, Missing> {
         self.need_directories()?;
-        let path = own_directory(volume);
+        let path = own_object(volume);
         std::fs::create_dir_all(path)
             .and_then(|()| std::fs::write(path.join("precious"), "data of somebody else"))
             .map_err(|e| Missing(format!("a directory `{}` ({e})", path.display())))?;
@@ -227,12 +227,12 @@ impl Rig for PathRig {
                 .and_then(|file| clear_mark(file.as_fd()))
                 .map_err(|e| Missing(format!("a mark on `{directory}` that can be taken away ({e})")))?;
         }
-        watched(own_directory(volume))
+        watched(own_object(volume))
     }
 
     fn carry_mark(&self, original: &Volume, copy: &Volume) -> Result<(), Missing> {
         self.need_directories()?;
-        let open = |volume: &Volume| std::fs::File::open(own_directory(volume));
+        let open = |volume: &Volume| std::fs::File::open(own_object(volume));
         let carried = open(original).and_then(|from| read_mark(from.as_fd()));
         let written = carried.and_then(|mark| match mark {
             Some(mark) => Ok(write_mark(open(copy)?.as_fd(), &mark)?),
@@ -243,19 +243,19 @@ impl Rig for PathRig {
 
     fn lose(&self, ground: &Ground, volume: &Volume) -> Result<(), Missing> {
         self.need_directories()?;
-        let data = own_directory(volume);
+        let data = own_object(volume);
         let away = ground.root().join("moved-away");
         // What is read-only cannot be moved itself.
         std::fs::rename(data, &away)
             .or_else(|_| std::fs::rename(data.parent().unwrap_or(data), &away))
-            .map_err(|e| Missing(format!("a directory `{}` that can be moved ({e})", data.display())))
+            .map_err(|e| Missing(format!("an object `{}` that can be moved ({e})", data.display())))
     }
 
     fn identity(&self, volume: &Volume) -> Result<String, Missing> {
         self.need_directories()?;
-        let data = own_directory(volume);
+        let data = own_object(volume);
         let found = std::fs::metadata(data);
-        let found = found.map_err(|e| Missing(format!("a directory `{}` ({e})", data.display())))?;
+        let found = found.map_err(|e| Missing(format!("an object `{}` ({e})", data.display())))?;
         Ok(format!("device {} inode {}", found.dev(), found.ino()))
     }
 

@@ -25,7 +25,7 @@ use keiki_dir::DirStore;
 use keiki_zfs::ZfsStore;
 
 use self::pool::{Dataset, Pool, zfs};
-use super::{Direct, Filler, Ground, Lifetime, Missing, Rig, Stranger};
+use super::{Filler, Ground, Missing, Rig, Stranger};
 use crate::verdict::Verdict;
 
 static GROUNDS: AtomicU32 = AtomicU32::new(0);
@@ -190,17 +190,5 @@ impl Rig for ZfsRig {
         let table = std::fs::read_to_string("/proc/self/mountinfo")?;
         let mounts = table.lines().filter(|line| line.contains(&format!(" - zfs {root}")));
         Ok(mounts.map(|line| format!("mounted: {line}")).collect())
-    }
-
-    fn lifetime(&self) -> Lifetime {
-        Lifetime::Disk
-    }
-
-    fn direct(&self) -> Option<&dyn Direct> {
-        None
-    }
-
-    fn renewed(&self) -> Option<Box<dyn Rig>> {
-        None
     }
 }

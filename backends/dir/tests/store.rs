@@ -336,7 +336,7 @@ fn an_operation_that_fails_at_any_step_leaves_what_destroy_clears_and_a_retry_co
 }
 
 #[test]
-fn a_mount_in_a_volume_stops_its_destruction_as_busy() {
+fn a_mount_in_a_volume_stops_its_destruction_as_busy_and_names_who_sees_it() {
     let rig = Rig::new();
     if !rustix::process::geteuid().is_root() {
         println!("skipped: needs root");
@@ -356,7 +356,10 @@ fn a_mount_in_a_volume_stops_its_destruction_as_busy() {
     let aside = rig.home("web1").join(format!(".keiki-{}", volume.id)).join("mnt");
     let mounted_at = if aside.exists() { aside } else { inside };
     rustix::mount::unmount(&mounted_at, rustix::mount::UnmountFlags::DETACH).unwrap();
-    assert_eq!(result.unwrap_err().kind(), ErrorKind::Busy);
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    // Everybody in our mount namespace sees the mount; the one who is named is whoever comes first.
+    assert!(error.context().iter().any(|(key, _)| *key == "holder"), "{error:?}");
     assert!(other.join("precious").exists());
     assert_eq!(rig.destroy(&volume).unwrap(), Destroyed::Removed);
 }

@@ -14,7 +14,7 @@ use crate::mark::{self, Mark};
 use crate::place::Place;
 use crate::pool;
 use crate::report;
-use crate::spec::Spec;
+use crate::spec::{Spec, check_form};
 use crate::tool::{self, CONFIG_WORDS, lvm, run, run_script};
 
 /// What every clone of a batch begins as.
@@ -54,6 +54,7 @@ impl Source {
 /// Makes every target begin as `source`; see `Clones::clone_from`.
 pub(crate) fn clone_all(context: &Context, source: &Volume, jobs: &[CloneJob]) -> Vec<Result<()>> {
     let begun = Source::of(source).and_then(|from| {
+        jobs.iter().try_for_each(|job| check_form(&job.target.properties, source))?;
         from.admit(context)?;
         if jobs.len() > 1 {
             batch(context, &from, jobs)?;

@@ -123,9 +123,10 @@ fn readable(name: &str) -> String {
     name.chars().map(|c| if is_plain(c) { c } else { '_' }).take(SNAPSHOT_PART_MAX).collect()
 }
 
+const COPY: &str = "copy instead: `keiki clone --copy`";
+
 fn check_origin(spec: &Spec, options: &Properties, origin: &Volume) -> Result<()> {
-    let copy = "copy instead: `keiki clone --copy`";
-    let refuse = |text: String| Err(Error::new(ErrorKind::Unsupported, text).with_hint(copy));
+    let refuse = |text: String| Err(Error::new(ErrorKind::Unsupported, text).with_hint(COPY));
     if origin.kind().as_str() != KIND {
         return refuse(format!("the lvm store cannot clone a {} volume", origin.kind()));
     }
@@ -133,10 +134,19 @@ fn check_origin(spec: &Spec, options: &Properties, origin: &Volume) -> Result<()
     if vg != spec.vg {
         return refuse(format!("a clone in `{}` cannot share data with `{vg}`", spec.vg));
     }
+    check_form(options, origin)
+}
+
+/// Refuses options that a clone cannot have because it is what its origin is.
+///
+/// # Errors
+/// `Unsupported` naming the option.
+pub(crate) fn check_form(options: &Properties, origin: &Volume) -> Result<()> {
     for option in ["thinpool", "fstype", "fssize"] {
         let (wanted, has) = (options.get(option), origin.properties.get(option));
         if wanted.is_some() && has.is_some() && wanted != has {
-            return refuse(format!("a snapshot clone has the `{option}` of its origin and no other"));
+            let text = format!("a snapshot clone has the `{option}` of its origin and no other");
+            return Err(Error::new(ErrorKind::Unsupported, text).with_hint(COPY));
         }
     }
     Ok(())

@@ -197,22 +197,33 @@ impl Engine {
             options.remove(of_one_volume);
         }
         let has_place = is_own && (means == Means::Snapshot || !options.is_empty());
+        // A pool belongs to its group: whoever names another group says what is used there.
+        if request.options.get("vgname").is_some_and(|group| options.get("vgname") != Some(group)) {
+            options.remove("thinpool");
+        }
         options.extend(request.options.clone());
         if has_place { options } else { self.registry.options(&kind, &options) }
     }
 
     fn clone_volumes(&self, context: &Context, way: &Way, source: &Volume, make: &Make) -> Result<Cost> {
+        let staged: Vec<Volume> = make.made.iter().map(Made::staged_volume).collect();
         if let (true, Some(clones)) = (way.native, way.store.clones()) {
             let jobs: Vec<CloneJob> =
-                make.made.iter().map(|made| CloneJob { target: made.staged_volume() }).collect();
-            self.wait(clones.clone_from(context, source, &jobs)).into_iter().collect::<Result<Vec<()>>>()?;
-            return Ok(way.cost());
+                staged.iter().map(|target| CloneJob { target: target.clone() }).collect();
+            let results = self.wait(clones.clone_from(context, source, &jobs));
+            match results.into_iter().collect::<Result<Vec<()>>>() {
+                // Another group, another file system: what cannot share can still be copied, and a copy is what was asked for.
+                Err(error) if way.means == Means::Copy && error.kind() == ErrorKind::Unsupported => {}
+                other => return other.map(|_| way.cost()),
+            }
+            for target in &staged {
+                self.wait(way.store.destroy(context, target))?;
+            }
         }
         let mut cost = Cost::Constant;
-        for made in &make.made {
-            let staged = made.staged_volume();
-            self.wait(way.store.create(context, &staged))?;
-            cost = cost.max(self.copy_content(context, source, &staged)?);
+        for target in &staged {
+            self.wait(way.store.create(context, target))?;
+            cost = cost.max(self.copy_content(context, source, target)?);
         }
         Ok(cost)
     }

@@ -8,6 +8,7 @@
 //! - [`case`](mod@case): a claim; [`mod@cases`]: all of them, a file a section.
 //! - [`mod@bench`]: what one case works with.
 //! - [`worker`]: the process that the crash cases kill.
+//! - [`mod@matrix`]: every store copied into every other.
 //! - [`scorecard`]: the table of stores and sections that the README shows.
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ mod editor;
 mod fidelity;
 pub mod harness;
 pub mod leak;
+pub mod matrix;
 pub mod random;
 pub mod rig;
 pub mod scorecard;

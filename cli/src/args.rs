@@ -3,6 +3,7 @@
 //! Everything here is syntax. Names are parsed when the verb runs, so that a bad name is reported in the same form and
 //! with the same exit code as every other error. Doc comments are the help text: their first line has no final period.
 
+mod config;
 mod lifecycle;
 mod reading;
 mod storage;
@@ -12,6 +13,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use config::{
+    Config, ConfigCheck, ConfigClear, ConfigGet, ConfigKeys, ConfigMigrate, ConfigSet, ConfigShow, ConfigVerb,
+};
 pub(crate) use lifecycle::{Attach, Exec, Run, Start, Stop, Wait};
 pub(crate) use reading::{Check, Df, Info, Ls, Stores, Tree};
 pub(crate) use storage::{
@@ -107,6 +111,8 @@ pub(crate) enum Verb {
     Resize(Resize),
     /// Limit what a container may hold
     Quota(Quota),
+    /// Read, check and change the configuration of containers
+    Config(Config),
     /// List containers
     #[command(visible_alias = "list")]
     Ls(Ls),

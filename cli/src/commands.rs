@@ -3,6 +3,7 @@
 mod attach;
 mod check;
 mod clone;
+mod config;
 mod create;
 mod destroy;
 mod df;
@@ -54,6 +55,7 @@ pub(crate) fn run(session: &Session, verb: &Verb) -> Result<Exit> {
         Verb::Promote(args) => promote::run(session, args),
         Verb::Resize(args) => resize::resize(session, args),
         Verb::Quota(args) => resize::quota(session, args),
+        Verb::Config(args) => config::run(session, &args.verb),
         Verb::Ls(args) => ls::run(session, args),
         Verb::Info(args) => info::run(session, args),
         Verb::Tree(args) => tree::run(session, args),

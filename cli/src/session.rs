@@ -123,7 +123,7 @@ impl Session {
     }
 
     /// Does `action` for each name, also after a failure; the exit code is that of the first failure.
-    pub(crate) fn each(&self, names: &[String], action: impl Fn(&str) -> Result<()>) -> Result<Exit> {
+    pub(crate) fn each(&self, names: &[String], mut action: impl FnMut(&str) -> Result<()>) -> Result<Exit> {
         let mut exit = Exit::DONE;
         for name in names {
             if let Err(error) = action(name) {

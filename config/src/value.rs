@@ -256,8 +256,9 @@ impl ValueKind {
         }
     }
 
-    /// Returns what a value of this kind is, as a message and the reference say it.
-    pub(crate) fn expected(self) -> String {
+    /// Returns what a value of this kind is, as messages say it.
+    #[must_use]
+    pub fn expected(self) -> String {
         let what = match self {
             Self::OneOf(words) => return format!("one of {}", words.join(", ")),
             Self::Architecture => return format!("one of {}", words::ARCHITECTURES.join(", ")),

@@ -30,4 +30,5 @@ pub use options::{
     AttachCommand, Running, RuntimeOptions, StartOptions, Started, StopMode, StopOptions, Terminal,
 };
 pub use runtime::Runtime;
+pub use settings::start_warnings;
 pub use status::{ContainerState, ContainerStatus, Manager};

@@ -108,6 +108,14 @@ pub(crate) fn read(config: &[u8], file: &Path, name: &str) -> Result<(Settings, 
     Ok((settings, warnings.told()))
 }
 
+/// Returns what a start with this configuration would warn about: what of it is understood and not applied.
+///
+/// # Errors
+/// What a start would be refused for.
+pub fn start_warnings(config: &[u8], file: &Path, name: &str) -> Result<Vec<String>> {
+    read(config, file, name).map(|(_, warnings)| warnings)
+}
+
 impl Settings {
     fn new(name: &str) -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use keiki_config::ContainerConfig;
+use keiki_config::{ContainerConfig, with_hardware_addresses};
 use keiki_core::engine::{CreateContainer, Fill};
 use keiki_core::name::ContainerName;
 use keiki_core::{Error, Result};
@@ -50,7 +50,8 @@ fn config(
     if let Some(path) = args.config.as_ref().or(usual.as_ref()) {
         config.extend(read(path)?);
     }
-    Ok(config)
+    // A random address is so once, and not at each start.
+    Ok(with_hardware_addresses(&config).unwrap_or(config))
 }
 
 /// Reads a configuration and checks it, so that a mistake is told now, with its place, and not at the first start.

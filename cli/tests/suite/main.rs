@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests may say what they expect")]
 
 mod bad_input;
+mod config;
 mod harness;
 mod lifecycle;
 mod lxc_conf;

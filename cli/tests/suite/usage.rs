@@ -55,6 +55,7 @@ fn exit_codes_are_in_the_help() {
       promote   Let those that a container was cloned from depend on it instead
       resize    Make a container's volume larger or smaller
       quota     Limit what a container may hold
+      config    Read, check and change the configuration of containers
       ls        List containers [alias: list]
       info      Show one container
       tree      Draw who was made from whom, and who needs whom

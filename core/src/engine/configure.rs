@@ -126,7 +126,7 @@ fn keep(path: &Path, old: &[u8], suffix: &str) -> Result<PathBuf> {
     match home::read_file(&backup)? {
         Some(content) if content == old => {}
         Some(_) => {
-            let text = format!("`{}` exists and is another file's backup", backup.display());
+            let text = format!("`{}` exists and is the backup of another text", backup.display());
             return Err(Error::new(ErrorKind::AlreadyExists, text).with_hint("move it away"));
         }
         None => home::copy_beside(path, &backup, old)?,

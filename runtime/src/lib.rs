@@ -13,6 +13,7 @@ mod channel;
 mod default_config;
 mod exec;
 mod failure;
+mod interfaces;
 mod launch;
 mod lxc;
 mod lxc_wire;

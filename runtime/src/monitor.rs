@@ -18,6 +18,7 @@ mod kernel_mounts;
 mod log;
 mod lxc_server;
 mod mounts;
+mod network;
 mod relay;
 mod supervise;
 mod user_namespace;
@@ -137,6 +138,8 @@ struct Monitor {
     lock: Option<RunLock>,
     record: StateRecord,
     log: Log,
+    /// The namespace that has hardware of the host's.
+    lending: Option<OwnedFd>,
 }
 
 impl Monitor {
@@ -148,10 +151,11 @@ impl Monitor {
             monitor: own.into(),
             init: None,
             cgroups: Vec::new(),
+            interfaces: Vec::new(),
             started: now(),
         };
         let run = RunDir::at(plan.run.clone());
-        Self { run, plan, status, lock: Some(lock), record, log: Log::none() }
+        Self { run, plan, status, lock: Some(lock), record, log: Log::none(), lending: None }
     }
 
     /// Returns the exit code of the program: that of the first process in the foreground.
@@ -207,6 +211,7 @@ impl Monitor {
             self.status = None;
         }
         let ended = self.supervise(running, signals)?;
+        self.leave_network();
         self.log.write(Level::Info, format_args!("has ended: {ended:?}"));
         self.remove_cgroups().at("remove the cgroups")?;
         Ok(ended)
@@ -252,7 +257,7 @@ impl Monitor {
     fn release(&mut self) {
         let Some(lock) = self.lock.take() else { return };
         // What cannot be removed stays recorded, and the next command tries again.
-        if self.remove_cgroups().is_ok() {
+        if self.remove_cgroups().is_ok() && self.record.interfaces.is_empty() {
             drop(self.run.remove(&lock));
         }
         drop(lock);

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use keiki_core::engine::ContainerKey;
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
+use keiki_network::Planned;
 use keiki_seccomp::Program;
 use keiki_sys::cgroup::Cgroup;
 use keiki_sys::lock::{self, Locked};
@@ -42,6 +43,9 @@ pub(crate) struct StateRecord {
     pub(crate) init: Option<Process>,
     /// The cgroups that were made for it, the one of the version 2 tree first.
     pub(crate) cgroups: Vec<PathBuf>,
+    /// Its interfaces, written down before they are made.
+    #[serde(default)]
+    pub(crate) interfaces: Vec<Planned>,
     /// When it was started, in seconds since 1970.
     pub(crate) started: u64,
 }
@@ -206,6 +210,7 @@ impl RunDir {
             Cgroup::at(path).kill().or_err(shown)?;
             Cgroup::at(path).remove().or_err(shown)?;
         }
+        crate::interfaces::clean_up(&self.0, &record.interfaces)?;
         let path = self.0.join("state");
         fs::remove_file(&path).or_err(|| format!("cannot remove `{}`", path.display()))
     }
@@ -259,6 +264,7 @@ mod tests {
             monitor: own.into(),
             init: None,
             cgroups: Vec::new(),
+            interfaces: Vec::new(),
             started: 1,
         }
     }

@@ -28,7 +28,7 @@ use hooks::Hooks;
 use identities::Identities;
 use log::LogSettings;
 use mounts::Mounts;
-use network::Network;
+use network::NetworkSettings;
 use parameters::Parameters;
 use program::Program;
 use terminals::Terminals;
@@ -63,7 +63,7 @@ pub(crate) struct Settings {
     pub(crate) confinement: Confinement,
     pub(crate) identities: Identities,
     pub(crate) parameters: Parameters,
-    pub(crate) network: Network,
+    pub(crate) network: NetworkSettings,
     pub(crate) hooks: Hooks,
     pub(crate) log: LogSettings,
     pub(crate) ephemeral: bool,
@@ -97,6 +97,7 @@ pub(crate) fn read(config: &[u8], file: &Path, name: &str) -> Result<(Settings, 
     let config = ContainerConfig::parse(config, file)?;
     let mut settings = Settings::new(name);
     settings.cgroup.devices = cgroup::devices::read(&config)?;
+    settings.network = network::read(&config)?;
     let (mut bounds, mut warnings) = (Bounds::default(), Warnings::default());
     for line in config.settings() {
         settings.take(line, &mut bounds, &mut warnings)?;
@@ -126,7 +127,7 @@ impl Settings {
             confinement: Confinement::default(),
             identities: Identities::default(),
             parameters: Parameters::default(),
-            network: Network::Own,
+            network: NetworkSettings::default(),
             hooks: Hooks::default(),
             log: LogSettings::default(),
             ephemeral: false,

@@ -25,3 +25,5 @@ mod lifecycle;
 mod lxc_tools;
 #[path = "kernel/mapped.rs"]
 mod mapped;
+#[path = "kernel/network.rs"]
+mod network;

@@ -11,7 +11,6 @@ pub mod lock;
 pub mod loop_device;
 pub mod memfd;
 pub mod mount;
-pub mod netlink;
 pub mod process;
 pub mod rootdir;
 pub mod seccomp;

@@ -32,12 +32,12 @@ use crate::settings::cgroup::devices::{DeviceRule, Devices};
 use crate::settings::hooks::HookKind;
 use crate::settings::identities::{IdRange, RootOwners};
 use crate::settings::mounts::Dev;
-use crate::settings::network::Network;
 
 /// What a first process tells before it executes its program.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum FromChild {
-    /// It is ready to execute. Beside: console and its peer, then the masters of the terminals.
+    /// With ids of its own it is first ready for its interfaces. Then it is ready to execute; beside: console and its peer, then
+    /// the masters of the terminals.
     Prepared,
     /// It is not, and ends.
     Failed(Failure),
@@ -68,16 +68,22 @@ impl Monitor {
         // With ids of its own, the root can be shown only once there is a namespace that says what they are.
         let root = if self.is_mapped() { None } else { Some(self.mount_root(None)?) };
         let console = self.host_console()?;
+        self.plan_network()?;
         let (own, theirs) = channel::pair().at("make the channel to the first process")?;
         // The child has its own descriptors of the same mounts, which get their owners when there is a namespace.
         let to_map = if self.is_mapped() { mounts::duplicates(&sources)? } else { Vec::new() };
-        let ingredients = Ingredients { root, sources, sync: theirs, console };
-        let child = self.clone_child(payload.as_ref(), ingredients)?;
+        let interfaces = self.record.interfaces.clone();
+        let ingredients = Ingredients { root, sources, sync: theirs, console, interfaces };
+        let child = self.clone_child(payload.as_ref(), ingredients).inspect_err(|_| {
+            // Nothing of them was made.
+            self.record.interfaces.clear();
+        })?;
         let result = self.accompany(&child, &own, &to_map);
         if result.is_err() {
             // It may have ended by itself; then there is nothing to kill, and it is reaped all the same.
             drop(keiki_sys::signal::send(&child.pidfd, KILL));
             drop(process::reap(&child.pidfd));
+            self.leave_network();
         }
         let (console, terminals, namespaces) = result?;
         Ok(Running { pid: child.pid, pidfd: child.pidfd, console, _terminals: terminals, namespaces })
@@ -169,7 +175,7 @@ impl Monitor {
         if self.is_mapped() {
             // It makes its network namespace itself, once its ids are mapped.
             namespaces |= CloneFlags::CLONE_NEWUSER;
-        } else if self.plan.settings.network == Network::Own {
+        } else if self.plan.settings.network.is_own() {
             namespaces |= CloneFlags::CLONE_NEWNET;
         }
         let birth = Birth { namespaces, cgroup: cgroup.map(AsFd::as_fd) };
@@ -187,6 +193,9 @@ impl Monitor {
     fn accompany(&mut self, child: &Child, own: &OwnedFd, to_map: &[Option<OwnedFd>]) -> Step<Accompanied> {
         if self.is_mapped() {
             self.give_identities(child, own, to_map)?;
+        }
+        if !self.record.interfaces.is_empty() {
+            self.give_network(child, own)?;
         }
         let mut descriptors = match answer(own)? {
             Some(descriptors) => descriptors.into_iter(),
@@ -225,6 +234,20 @@ impl Monitor {
         mounts::map_sources(&settings.mounts.entries, to_map, &namespace)?;
         let root = self.mount_root(Some(&namespace))?;
         channel::send(own, &(), &[root.as_fd()]).at("hand the root filesystem over")
+    }
+
+    /// Makes the interfaces while the child mounts, and tells it that they are there.
+    fn give_network(&mut self, child: &Child, own: &OwnedFd) -> Step {
+        // One with ids of its own makes its namespace itself, and says when.
+        if self.is_mapped() && answer(own)?.is_none() {
+            return Err(ended_early(child));
+        }
+        // It can fail meanwhile, with a reason that is better than what we notice of it.
+        let Ok(namespace) = File::open(format!("/proc/{}/ns/net", child.pid)) else {
+            return Err(why_ended(child, own));
+        };
+        self.make_network(namespace.into())?;
+        channel::send(own, &(), &[]).map_err(|_| why_ended(child, own))
     }
 
     /// Joins the hierarchies of version 1 whose limits the configuration names; each costs a grace period of RCU.
@@ -313,6 +336,10 @@ fn answer(own: &OwnedFd) -> Step<Option<Vec<OwnedFd>>> {
         Some((FromChild::Failed(failure), _)) => Err(failure),
         None => Ok(None),
     }
+}
+
+fn why_ended(child: &Child, own: &OwnedFd) -> Failure {
+    answer(own).err().unwrap_or_else(|| ended_early(child))
 }
 
 fn ended_early(child: &Child) -> Failure {

@@ -11,6 +11,7 @@
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use keiki_network::Planned;
 use keiki_sys::process;
 use keiki_sys::rootdir::RootDir;
 use keiki_sys::tty::{self, Pair};
@@ -20,7 +21,7 @@ use rustix::process::Signal;
 
 use super::birth::FromChild;
 use super::hooks::{self, Told};
-use super::{devices, identity, kernel_mounts, mounts};
+use super::{devices, identity, kernel_mounts, mounts, network};
 use crate::channel;
 use crate::exec;
 use crate::failure::{AtStep, Failure, Step};
@@ -28,7 +29,6 @@ use crate::plan::{StartPlan, Stdio};
 use crate::settings::Settings;
 use crate::settings::hooks::HookKind;
 use crate::settings::mounts::Dev;
-use crate::settings::network::Network;
 
 /// What the monitor hands over.
 #[derive(Debug)]
@@ -41,12 +41,14 @@ pub(super) struct Ingredients {
     pub(super) sync: OwnedFd,
     /// A console of the host's, for containers that keep their own `/dev`.
     pub(super) console: Option<Pair>,
+    /// The interfaces that it configures.
+    pub(super) interfaces: Vec<Planned>,
 }
 
 /// Sets the container up and executes its program.
 pub(super) fn run(plan: &StartPlan, ingredients: Ingredients) -> Infallible {
-    let Ingredients { root, sources, sync, console } = ingredients;
-    let Err(failure) = become_init(plan, root, sources, &sync, console);
+    let Ingredients { root, sources, sync, console, interfaces } = ingredients;
+    let Err(failure) = become_init(plan, root, sources, &sync, console, &interfaces);
     // If even this fails, the monitor sees the end of the channel before a program was executed, and our exit code.
     drop(channel::send(&sync, &FromChild::Failed(failure), &[]));
     process::exit_now(FAILED)
@@ -60,6 +62,7 @@ fn become_init(
     sources: Vec<Option<OwnedFd>>,
     sync: &OwnedFd,
     console: Option<Pair>,
+    interfaces: &[Planned],
 ) -> Step<Infallible> {
     die_with_the_monitor()?;
     let settings = &plan.settings;
@@ -73,7 +76,7 @@ fn become_init(
     // Still as the host's own user, who may look into the directories above it.
     let place = mounts::mount_point(plan.mount_point())?;
     if settings.identities.are_mapped() {
-        become_own_root(settings)?;
+        become_own_root(settings, sync, interfaces)?;
     }
     hooks::run(plan, HookKind::PreMount, &Told::default())?;
     let root = mounts::attach_root(root, &place)?;
@@ -88,7 +91,7 @@ fn become_init(
     }
     mounts::change_root(&root)?;
     drop(root);
-    name_and_network(settings)?;
+    name_and_network(settings, sync, interfaces)?;
     let consoles = consoles.as_ref();
     let mut descriptors: Vec<BorrowedFd<'_>> = Vec::new();
     if let Some(consoles) = consoles {
@@ -117,9 +120,12 @@ fn wait_for_root(sync: &OwnedFd) -> Step<OwnedFd> {
 ///
 /// The network namespace is made only here: one that is born with the user namespace, before its ids are mapped, belongs to
 /// nobody for ever, and `/sys/class/net` with it.
-fn become_own_root(settings: &Settings) -> Step {
-    if settings.network == Network::Own {
+fn become_own_root(settings: &Settings, sync: &OwnedFd, interfaces: &[Planned]) -> Step {
+    if settings.network.is_own() {
         unshare(CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from).at("make the network namespace")?;
+        if !interfaces.is_empty() {
+            channel::send(sync, &FromChild::Prepared, &[]).at("tell the monitor")?;
+        }
     }
     identity::become_user(0, 0, &[])?;
     // Cleared by the change of user.
@@ -150,12 +156,12 @@ fn mount_everything(
     Ok(consoles)
 }
 
-fn name_and_network(settings: &Settings) -> Step {
+fn name_and_network(settings: &Settings, sync: &OwnedFd, interfaces: &[Planned]) -> Step {
     rustix::system::sethostname(settings.program.host_name.as_bytes()).at("set the host name")?;
-    match settings.network {
-        Network::Own => keiki_sys::netlink::raise_loopback().at("raise the loopback interface"),
-        Network::Host => Ok(()),
+    if !interfaces.is_empty() && channel::receive::<()>(sync).at("wait for the network")?.is_none() {
+        return Err(Failure::new("wait for the network", "the monitor is gone"));
     }
+    if settings.network.is_own() { network::configure_inside(interfaces) } else { Ok(()) }
 }
 
 /// Gives the program its standard descriptors.

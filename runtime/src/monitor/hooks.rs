@@ -41,6 +41,39 @@ impl Told {
     }
 }
 
+/// When a script of an interface runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// The interface was made.
+    Up,
+    /// The container has ended.
+    Down,
+}
+
+impl Moment {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// Runs a script of an interface, on the host.
+pub(super) fn run_script(plan: &StartPlan, script: &str, moment: Moment, told: &Told) -> Step {
+    let mut words: Vec<OsString> = Vec::new();
+    if plan.settings.hooks.interface == Interface::Arguments {
+        words.extend([plan.name.as_str(), "net", moment.as_str()].map(OsString::from));
+    }
+    words.extend(told.arguments.iter().cloned());
+    let own = [("LXC_HOOK_TYPE", moment.as_str()), ("LXC_HOOK_SECTION", "net")];
+    let own = own.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let usual =
+        environment(plan, HookKind::StartHost).into_iter().chain(own).chain(told.variables.iter().cloned());
+    let step = format!("run the {} script of an interface", moment.as_str());
+    run_one(script, &words, &exec::merged(usual), &step).map_err(|failure| failure.about(script))
+}
+
 /// Runs the hooks of one kind, in order, until one fails.
 pub(super) fn run(plan: &StartPlan, kind: HookKind, told: &Told) -> Step {
     let hooks = &plan.settings.hooks;

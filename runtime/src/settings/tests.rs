@@ -36,12 +36,12 @@ lxc.net.0.type = empty
 
 #[test]
 fn what_is_not_applied_is_warned_about_once_by_name_and_place() {
-    let text = "lxc.apparmor.raw = a\nlxc.apparmor.raw = b\nlxc.net.0.type = veth\nlxc.net.0.link = br0\n";
+    let text = "lxc.apparmor.raw = a\nlxc.apparmor.raw = b\nlxc.namespace.clone = net\n";
     let (_, warnings) = read_text(text).unwrap();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(warnings[0].starts_with("/c/config:1:20: lxc.apparmor.raw "), "{warnings:?}");
     assert!(warnings[0].ends_with("(2 lines)"));
-    assert!(warnings[1].contains("loopback"));
+    assert!(warnings[1].contains("lxc.namespace.clone"));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::catalogue::{Neighbourhood, VolumeRow};
 use super::discover::no_container;
 use super::request::ContainerKey;
 use super::{Engine, home};
+use crate::capability::Capabilities;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lineage::{Edge, Lineage, NodeRole};
 use crate::name::SnapshotName;
@@ -51,6 +52,28 @@ impl Ancestry {
             }
             _ => row,
         }
+    }
+
+    /// Decides whether a volume may be made that needs the data of `origin`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for a snapshot where the store has no snapshots of snapshots;
+    /// [`ErrorKind::LimitExceeded`] where the chain would be longer than the store allows.
+    pub(super) fn may_build_upon(&self, origin: &VolumeRow, capabilities: &Capabilities) -> Result<()> {
+        if !capabilities.clones_depend() {
+            return Ok(());
+        }
+        if !capabilities.snapshot_of_snapshot && matches!(origin.role, NodeRole::Snapshot(_)) {
+            let name = self.lineage.display(origin.volume.id);
+            let text = format!(
+                "`{name}` is a snapshot, and the {} store has no snapshots of snapshots here",
+                origin.volume.kind()
+            );
+            return Err(Error::new(ErrorKind::Unsupported, text).with_hint(format!(
+                "copy instead: `keiki clone --copy {name} NEW`; `keiki stores` shows what each store can do"
+            )));
+        }
+        self.lineage.may_deepen(origin.volume.id, capabilities.max_depth)
     }
 
     /// Returns the row of a container's head or snapshot.

@@ -58,7 +58,7 @@ impl Engine {
         }
         let ancestry = self.ancestry(source, Neighbourhood::Upwards)?;
         let row = ancestry.find(source, request.snapshot.as_ref())?;
-        let way = self.way(request, &row.volume)?;
+        let way = self.way(request, &ancestry, &row)?;
         if request.snapshot.is_none() {
             self.require_quiet(source, "clone", self.live_of(source, &row.volume)?)?;
             // A clone that would see the source's writes cannot be made while somebody writes.
@@ -90,9 +90,14 @@ impl Engine {
     }
 
     /// Chooses by which means.
-    fn way(&self, request: &CloneContainer, source: &Volume) -> Result<Way> {
+    fn way(&self, request: &CloneContainer, ancestry: &Ancestry, row: &VolumeRow) -> Result<Way> {
+        let source = &row.volume;
         if request.mode != CloneMode::Copy {
-            match self.sharing_way(request, source)? {
+            let sharing = self.sharing_way(request, source)?.and_then(|way| {
+                ancestry.may_build_upon(way.origin(ancestry, row), &way.capabilities)?;
+                Ok(way)
+            });
+            match sharing {
                 Ok(way) => return Ok(way),
                 Err(refusal) if request.mode == CloneMode::Snapshot => return Err(refusal),
                 Err(_) => {}
@@ -155,9 +160,6 @@ impl Engine {
     ) -> Result<Make> {
         let origin = way.origin(ancestry, row);
         let depends = way.means == Means::Snapshot && way.capabilities.clones_depend();
-        if depends {
-            ancestry.lineage.may_deepen(origin.volume.id, way.capabilities.max_depth)?;
-        }
         let mut options = self.options_in(way.store.as_ref(), request, &row.volume, way.means);
         if request.payload == Payload::EphemeralInMemory {
             options.insert(UPPER.to_owned(), "memory".to_owned());

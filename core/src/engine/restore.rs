@@ -89,7 +89,7 @@ impl Engine {
         let origin = ancestry.content_of(&row);
         let native = capabilities.snapshot_of_snapshot && store.clones().is_some();
         let new = if native {
-            ancestry.lineage.may_deepen(origin.volume.id, capabilities.max_depth)?;
+            ancestry.may_build_upon(origin, &capabilities)?;
             let edge = Edge::of_clone(head.volume.id, origin.volume.id, &capabilities);
             let edge = capabilities.clones_depend().then_some(edge);
             NewHead { verb: "restore", key, head: &head, origin: Some(origin), edge }

@@ -124,6 +124,7 @@ impl Engine {
         head: &VolumeRow,
         capabilities: &Capabilities,
     ) -> Result<Make> {
+        ancestry.may_build_upon(head, capabilities)?;
         let store = self.store_of(&head.volume)?;
         let plan = Plan {
             store: store.as_ref(),
@@ -146,7 +147,6 @@ impl Engine {
         capabilities: &Capabilities,
         config: &[u8],
     ) -> Result<Make> {
-        ancestry.lineage.may_deepen(head.volume.id, capabilities.max_depth)?;
         let mut make = self.plan_beside(key, name, ancestry, head, capabilities)?;
         let store = self.store_of(&head.volume)?;
         let id = VolumeId::generate();

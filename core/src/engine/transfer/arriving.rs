@@ -208,7 +208,7 @@ impl Engine {
             return Ok(Seed { origin: None, edge: None });
         }
         let origin = ancestry.content_of(row);
-        ancestry.lineage.may_deepen(origin.volume.id, capabilities.max_depth)?;
+        ancestry.may_build_upon(origin, &capabilities)?;
         let depends = capabilities.clones_depend();
         let edge = depends.then(|| Edge::of_clone(head.volume.id, origin.volume.id, &capabilities));
         Ok(Seed { origin: Some(origin), edge })

@@ -307,6 +307,13 @@ pub trait Rename: Send + Sync {
     /// As for a source that cannot be written.
     fn follow(&self, volume: &Volume, moved: &VolumeSource, target: &VolumeSource) -> Result<VolumeSource>;
 
+    /// Tells the options by which the pool of a volume is found again, where only its place is known: LXC made it, or the
+    /// catalogue was lost.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    async fn options_of(&self, volume: &Volume) -> Result<Properties>;
+
     /// Moves the object of `volume` to `target`; succeeds when it is there already.
     ///
     /// # Errors

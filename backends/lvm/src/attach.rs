@@ -115,6 +115,24 @@ pub(crate) fn let_go(context: &Context, place: &Place, id: VolumeId) -> Result<(
     }
 }
 
+/// Runs `effect` while the device of a volume that is anybody's is there. Nothing of it is changed.
+pub(crate) fn while_active<T>(context: &Context, lv: &Lv, effect: impl FnOnce() -> Result<T>) -> Result<T> {
+    if lv.is_active {
+        return effect();
+    }
+    let change = |how: &str| {
+        let call = tool::lvm("lvchange").args(["-qq", "-y", how, "-K"]).arg(lv.place.full());
+        tool::run(context, call, &lv.place).map(drop)
+    };
+    change("-ay")?;
+    let done = effect();
+    // Who opened it meanwhile needs it.
+    match change("-an") {
+        Err(error) if error.kind() != ErrorKind::Busy => done.and(Err(error)),
+        _ => done,
+    }
+}
+
 fn hold(device: &PathBuf) -> Result<()> {
     let file = File::open(device).or_err(|| format!("cannot open `{}`", device.display()))?;
     HELD.lock().unwrap_or_else(PoisonError::into_inner).insert(device.clone(), file);

@@ -7,6 +7,7 @@ use keiki_core::units::Bytes;
 use keiki_core::volume::{Properties, Volume};
 use keiki_core::{Error, ErrorKind, Result};
 
+use crate::attach;
 use crate::mark::Mark;
 use crate::place::Place;
 use crate::pool::Health;
@@ -37,6 +38,19 @@ pub(crate) fn list(context: &Context, options: &Properties) -> Result<Vec<Found>
         }
     }
     Ok(found)
+}
+
+/// Tells the group and pool that a volume is in, and what file system it holds; see `Rename::options_of`.
+pub(crate) fn options_of(context: &Context, volume: &Volume) -> Result<Properties> {
+    let place = Place::of(volume)?;
+    let mut options = Properties::from([("vgname".to_owned(), place.vg.clone())]);
+    let Some(found) = report::one(context, &place)? else { return Ok(options) };
+    if let Sort::Thin(pool) = &found.sort {
+        options.insert("thinpool".to_owned(), pool.clone());
+    }
+    let held = attach::while_active(context, &found, || keiki_filesystem::probe(&place.device()))?;
+    options.extend(held.map(|held| ("fstype".to_owned(), held.fstype.to_string())));
+    Ok(options)
 }
 
 /// Measures volumes; see `BackingStore::usage`.

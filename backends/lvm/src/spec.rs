@@ -144,7 +144,9 @@ fn check_origin(spec: &Spec, options: &Properties, origin: &Volume) -> Result<()
 pub(crate) fn check_form(options: &Properties, origin: &Volume) -> Result<()> {
     for option in ["thinpool", "fstype", "fssize"] {
         let (wanted, has) = (options.get(option), origin.properties.get(option));
-        if wanted.is_some() && has.is_some() && wanted != has {
+        // A volume without a pool is a plain one; without the others it has what it was found with.
+        let is_told = has.is_some() || option == "thinpool";
+        if wanted.is_some() && is_told && wanted != has {
             let text = format!("a snapshot clone has the `{option}` of its origin and no other");
             return Err(Error::new(ErrorKind::Unsupported, text).with_hint(COPY));
         }
@@ -253,5 +255,8 @@ mod tests {
             let error = place(&placement("web2", VolumeRole::Head, changed), Some(&origin)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
         }
+        let plain = Volume { properties: options(&[("vgname", "vg")]), ..origin };
+        let error = place(&placement("web2", VolumeRole::Head, given), Some(&plain)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "a plain volume has no thin clones: {error:?}");
     }
 }

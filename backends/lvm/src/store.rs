@@ -13,7 +13,7 @@ use keiki_core::store::{
     Promote, Quota, Rename, Resize, Resized, Snapshots, Transfer, Usage,
 };
 use keiki_core::units::Bytes;
-use keiki_core::volume::{Placement, StoreKind, Volume, VolumeId, VolumeSource};
+use keiki_core::volume::{Placement, Properties, StoreKind, Volume, VolumeId, VolumeSource};
 
 use crate::place::Place;
 use crate::spec::{self, Spec};
@@ -178,6 +178,11 @@ impl Rename for LvmStore {
 
     fn follow(&self, volume: &Volume, moved: &VolumeSource, target: &VolumeSource) -> Result<VolumeSource> {
         Ok(if volume.source == *moved { target.clone() } else { volume.source.clone() })
+    }
+
+    async fn options_of(&self, volume: &Volume) -> Result<Properties> {
+        let volume = volume.clone();
+        Context::default().run(move |context| list::options_of(context, &volume)).await
     }
 
     async fn rename(&self, context: &Context, volume: &Volume, target: &VolumeSource) -> Result<()> {

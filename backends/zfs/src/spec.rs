@@ -47,6 +47,13 @@ pub(crate) fn root<'a>(default: &'a str, options: &'a Properties) -> Result<&'a 
     Ok(root)
 }
 
+/// Returns the options that find a volume again: the dataset that it is in.
+pub(crate) fn options_of(volume: &Volume) -> Result<Properties> {
+    let place = Place::of(volume)?;
+    let root = place.parent().map(|root| (ROOT.to_owned(), root.to_owned()));
+    Ok(root.into_iter().collect())
+}
+
 fn check_options(options: &Properties) -> Result<()> {
     let Some(option) = options.keys().find(|option| option.as_str() != ROOT) else { return Ok(()) };
     let message = format!("the zfs store has no option `{option}`");
@@ -112,6 +119,14 @@ mod tests {
         let successor = placement(VolumeRole::Successor, None);
         let placed = place("lxc", &successor, None).unwrap();
         assert_eq!(placed.to_string(), format!("zfs:lxc/web1-{}", successor.id.short()));
+    }
+
+    #[test]
+    fn a_volume_is_found_again_by_the_dataset_that_it_is_in() {
+        for source in ["zfs:tank/lxc/web1", "zfs:tank/lxc/web1@keiki-0123456789ab"] {
+            let root = Properties::from([(ROOT.to_owned(), "tank/lxc".to_owned())]);
+            assert_eq!(options_of(&volume(source)).unwrap(), root);
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use keiki_core::store::{
     Presence, Promote, Promoted, Quota, Rename, Resize, Snapshots, Transfer, Usage,
 };
 use keiki_core::units::Bytes;
-use keiki_core::volume::{Placement, StoreKind, Volume, VolumeId, VolumeSource};
+use keiki_core::volume::{Placement, Properties, StoreKind, Volume, VolumeId, VolumeSource};
 use keiki_core::{Error, Result};
 
 use crate::{accounting, attach, clone, create, destroy, list, promote, rename, spec, tool};
@@ -224,6 +224,10 @@ impl Rename for ZfsStore {
 
     fn follow(&self, volume: &Volume, moved: &VolumeSource, target: &VolumeSource) -> Result<VolumeSource> {
         rename::follow(volume, moved, target)
+    }
+
+    async fn options_of(&self, volume: &Volume) -> Result<Properties> {
+        spec::options_of(volume)
     }
 
     async fn rename(&self, context: &Context, volume: &Volume, target: &VolumeSource) -> Result<()> {

@@ -296,7 +296,7 @@ impl Engine {
     }
 
     fn adopt_volume(&self, context: &Context, key: &ContainerKey, source: VolumeSource) -> Result<Volume> {
-        let mut volume = Volume::new(VolumeId::generate(), source);
+        let mut volume = self.found_at(VolumeId::generate(), source)?;
         let store = self.store_of(&volume)?;
         context.step("adopt.volume")?;
         let mut copied = None;
@@ -312,6 +312,16 @@ impl Engine {
             error.while_doing(format!("cannot take over container `{}` from LXC", key.name))
         })?;
         Ok(volume)
+    }
+
+    /// Returns a volume of which only the place is known, with the options that find its pool.
+    pub(super) fn found_at(&self, id: VolumeId, source: VolumeSource) -> Result<Volume> {
+        let volume = Volume::new(id, source);
+        let properties = match self.store_of(&volume)?.rename() {
+            Some(named) => self.wait(named.options_of(&volume))?,
+            None => return Ok(volume),
+        };
+        Ok(Volume { properties, ..volume })
     }
 
     /// Returns whether a volume that carries another's mark is a copy that LXC made: the other one is in its own place.

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::store::{CloneJob, Clones, Exchange, LineageOps, Quota, Rename, Resize, Resized, Snapshots};
 use crate::units::Bytes;
-use crate::volume::{Volume, VolumeSource};
+use crate::volume::{Properties, Volume, VolumeSource};
 
 impl ReferenceStore {
     /// How a new volume hangs on its source, by what the store promises.
@@ -89,6 +89,10 @@ impl Rename for ReferenceStore {
             }
             _ => Ok(volume.source.clone()),
         }
+    }
+
+    async fn options_of(&self, _volume: &Volume) -> Result<Properties> {
+        Ok(Properties::new())
     }
 
     async fn rename(&self, context: &Context, volume: &Volume, target: &VolumeSource) -> Result<()> {

@@ -208,7 +208,7 @@ impl Engine {
             Some(id) => {
                 let placed = if home_id == id { PlacedRole::Head } else { PlacedRole::Successor };
                 let row = VolumeRow {
-                    volume: Volume::new(id, source),
+                    volume: self.found_at(id, source)?,
                     container: key.clone(),
                     role: NodeRole::Head,
                     placed,
@@ -243,7 +243,7 @@ impl Engine {
             let (remedy, cure) = match self.identity_of(survey, &source)? {
                 Some(id) => {
                     let row = VolumeRow {
-                        volume: Volume::new(id, source),
+                        volume: self.found_at(id, source)?,
                         container: key.clone(),
                         role,
                         placed: PlacedRole::Snapshot,

@@ -36,7 +36,8 @@ fn summary(report: &CheckReport, palette: Palette) -> String {
     if let Some(aside) = &report.set_aside {
         text.push_str(&format!("the damaged catalogue was kept as {}\n", aside.display()));
     }
-    let verdict = match (report.findings.len(), report.is_sound()) {
+    let wrong = report.findings.iter().filter(|finding| finding.state != FindingState::Noted).count();
+    let verdict = match (wrong, report.is_sound()) {
         (0, _) => "nothing is wrong".to_owned(),
         (1, true) => "1 finding, repaired".to_owned(),
         (count, true) => format!("{count} findings, all repaired"),
@@ -57,6 +58,7 @@ fn word(state: FindingState) -> &'static str {
         FindingState::Repairable => "repairable",
         FindingState::Repaired => "repaired",
         FindingState::NeedsDecision => "needs a decision",
+        FindingState::Noted => "noted",
     }
 }
 
@@ -65,6 +67,7 @@ fn style(state: FindingState) -> Style {
         FindingState::Repairable => Style::Warning,
         FindingState::Repaired => Style::Good,
         FindingState::NeedsDecision => Style::Error,
+        FindingState::Noted => Style::Warning,
     }
 }
 

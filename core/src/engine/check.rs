@@ -2,7 +2,7 @@
 //!
 //! What is safe: to write down what carries our marks, to forget what is gone with everything that was in it, to replace
 //! files that can be derived, and to go on with what was begun. What is not: to remove an object that no row names. Two
-//! installations may share a pool, so such an object is shown and left alone.
+//! installations may share a volume group or zpool, so such an object is shown and left alone, and is nothing wrong.
 //!
 //! A catalogue that cannot be read is set aside under another name and built anew the same way, from homes,
 //! configurations and marks. Where copies came from is lost then; who needs whose data is not.
@@ -73,6 +73,8 @@ pub enum FindingState {
     Repaired,
     /// A person must decide; the remedy says what can be done.
     NeedsDecision,
+    /// It may be as it should: another installation's in the same pool. It is shown, left alone, and counts as sound.
+    Noted,
 }
 
 /// One thing that is wrong.
@@ -109,7 +111,8 @@ impl CheckReport {
     /// Returns whether nothing is wrong any more.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.findings.iter().all(|finding| finding.state == FindingState::Repaired)
+        let is_well = |state| matches!(state, FindingState::Repaired | FindingState::Noted);
+        self.findings.iter().all(|finding| is_well(finding.state))
     }
 }
 

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use super::Problem;
 use super::cure::Cure;
 use super::diagnosis::{Diagnosis, member};
 use super::survey::Survey;
+use super::{FindingState, Problem};
+use crate::capability::Residence;
 use crate::engine::catalogue::{PlacedRole, VolumeRow};
 use crate::engine::kin::{Owners, own_path};
 use crate::engine::request::ContainerKey;
@@ -34,9 +35,11 @@ impl Engine {
             let store = self.store_of(&row.volume)?;
             let capabilities = self.capabilities(store.as_ref(), &survey.lxcpath, Some(&row.volume))?;
             let Some(terms) = Dependency::of(&capabilities) else { continue };
-            let edge = match own_path(&row.volume.source) {
-                Some(_) => owners.dependency(&row.volume, terms),
-                None => parent_by_name(survey, row).map(|parent| Edge::of_clone(*id, parent, &capabilities)),
+            let edge = match capabilities.residence {
+                Residence::Home => owners.dependency(&row.volume, terms),
+                Residence::Named => {
+                    parent_by_name(survey, row).map(|parent| Edge::of_clone(*id, parent, &capabilities))
+                }
             };
             let Some(edge) = edge else { continue };
             let parent = edge.parent;
@@ -140,7 +143,13 @@ pub(super) fn diagnose_marks(survey: &Survey, all: &mut Vec<Diagnosis>) {
             Some(container) if is_snapshot_home(survey, &container, source) => continue,
             _ => ("when no other installation of keiki uses it, remove it by hand", Cure::None),
         };
-        all.push(Diagnosis::new(Problem::UnrecordedVolume, source.to_string(), detail, remedy, cure));
+        let problem = Problem::UnrecordedVolume;
+        let mut diagnosis = Diagnosis::new(problem, source.to_string(), detail, remedy, cure);
+        // An lxcpath belongs to one catalogue; a volume group or zpool may be shared.
+        if own_path(source).is_none_or(|path| !path.starts_with(&survey.lxcpath)) {
+            diagnosis.finding.state = FindingState::Noted;
+        }
+        all.push(diagnosis);
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
+use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, makedev, statx};
 
 use super::table;
 
@@ -64,7 +64,8 @@ pub fn holders_of(directory: &Path) -> Vec<Holder> {
     scan(What::Below(directory))
 }
 
-/// Returns processes that hold anything on the file system whose `st_dev` is `device`; the calling process is not counted.
+/// Returns processes that hold anything on the file system whose `st_dev` is `device`, or have the block device of that number
+/// open; the calling process is not counted.
 ///
 /// # Behavior
 /// As [`holders_of`]; it finds a mount that no table shows by the files that are open in it.
@@ -130,7 +131,7 @@ impl Scan<'_> {
         let target = std::fs::read_link(link).ok()?;
         let is_held = match self.what {
             What::Below(directory) => target.starts_with(directory),
-            What::On(device) => device_of(link) == Some(device),
+            What::On(device) => is_on(link, device),
         };
         is_held.then_some(target)
     }
@@ -157,10 +158,13 @@ impl Scan<'_> {
     }
 }
 
-/// Returns the file system behind a link of /proc, from what the kernel has at hand: a dead server must not hold us up.
-fn device_of(link: &Path) -> Option<u64> {
-    let seen = statx(CWD, link, AtFlags::STATX_DONT_SYNC, StatxFlags::empty()).ok()?;
-    Some(makedev(seen.stx_dev_major, seen.stx_dev_minor))
+/// Whether what is behind a link of /proc is on a file system or is its device, from what the kernel has at hand: a dead server must
+/// not hold us up.
+fn is_on(link: &Path, device: u64) -> bool {
+    let Ok(seen) = statx(CWD, link, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE) else { return false };
+    let is_block = FileType::from_raw_mode(seen.stx_mode.into()) == FileType::BlockDevice;
+    let is_itself = is_block && makedev(seen.stx_rdev_major, seen.stx_rdev_minor) == device;
+    is_itself || makedev(seen.stx_dev_major, seen.stx_dev_minor) == device
 }
 
 fn processes() -> impl Iterator<Item = u32> {
@@ -183,7 +187,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let device = directory.path().metadata().unwrap().dev();
         let mut sleeper = Command::new("sleep").arg("60").current_dir(directory.path()).spawn().unwrap();
-        assert_eq!(device_of(&PathBuf::from(format!("/proc/{}/cwd", sleeper.id()))), Some(device));
+        assert!(is_on(&PathBuf::from(format!("/proc/{}/cwd", sleeper.id())), device));
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();
         assert!(holders_of_device(device).len() <= HOLDERS_MAX);

@@ -152,6 +152,25 @@ impl<'a> Bench<'a> {
         Ok(target)
     }
 
+    /// Makes a head called `name` that begins as `source`, the `generation`th after one that depends on nobody: a clone, or, where
+    /// a chain of clones would be longer than the store allows, a volume that the source is flattened into.
+    ///
+    /// # Errors
+    /// What the store says; a failure when it has no clones, or limits chains and cannot flatten.
+    #[track_caller]
+    pub fn next_generation(&self, source: &Volume, name: &str, generation: u32) -> Verdict<Volume> {
+        let period = self.promises()?.max_depth.map_or(u32::MAX, |limit| limit + 1);
+        if !generation.is_multiple_of(period) {
+            return self.clone_of(source, name);
+        }
+        let Some(lineage) = self.store.lineage_ops() else {
+            return Err(Failure::new("the store limits chains and cannot flatten"));
+        };
+        let target = self.place(name, None)?;
+        self.wait(lineage.flatten(&Context::default(), source, &target))?;
+        Ok(target)
+    }
+
     /// Clones `source` into a place that was chosen.
     ///
     /// # Errors

@@ -118,6 +118,25 @@ impl<'a> Yard<'a> {
         Ok(Self { rig, engine, lxcpath: ground.lxcpath(), options: ground.options().clone() })
     }
 
+    /// Opens another installation on the same pool: a catalogue and an lxcpath of its own, in a directory called `name`.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn beside(&self, bench: &Bench<'a>, name: &str) -> Verdict<Self> {
+        let directory = bench.ground().root().join(name);
+        let (state, lxcpath) = (directory.join("state"), directory.join("lxc"));
+        fs::create_dir_all(&state)?;
+        fs::create_dir_all(&lxcpath)?;
+        let engine = Engine::open(EngineOptions {
+            registry: self.rig.registry(),
+            state,
+            activity: Arc::new(Idle),
+            editor: Arc::new(LineEditor),
+            lock_wait: PATIENCE,
+        })?;
+        Ok(Self { rig: self.rig, engine, lxcpath, options: self.options.clone() })
+    }
+
     /// Returns the key of a container.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ use crate::{cases, claim, claim_eq};
 pub(super) fn cases() -> Vec<Case> {
     cases![Faults:
         a_sound_place_has_no_findings,
+        another_installation_in_the_pool_is_left_alone,
         a_lost_catalogue_is_rebuilt_from_disk,
         a_cut_catalogue_is_rebuilt_from_disk,
         a_scrambled_catalogue_is_rebuilt_from_disk,
@@ -52,6 +53,26 @@ fn a_sound_place_has_no_findings(bench: &Bench<'_>) -> Verdict {
         claim_eq!(report.containers, view.containers.len(), "containers looked at");
     }
     claim!(view == yard.view()?, "repairing changed {}", view.differences(&yard.view()?));
+    Ok(Proof::Works)
+}
+
+/// Two catalogues, each with an lxcpath of its own, share a volume group or zpool: what the one made is nothing wrong to the other.
+fn another_installation_in_the_pool_is_left_alone(bench: &Bench<'_>) -> Verdict {
+    let (theirs, before) = family(bench)?;
+    let ours = theirs.beside(bench, "second")?;
+    ours.make(Op::create("own"))?;
+    for report in [ours.engine.check(&ours.lxcpath)?, ours.engine.repair(&Context::default(), &ours.lxcpath)?]
+    {
+        claim!(report.is_sound(), "found {:?}", report.findings);
+    }
+    ours.make(Op::destroy("own", Reach::Only))?;
+    claim!(
+        before == theirs.view()?,
+        "the other installation changed: {}",
+        before.differences(&theirs.view()?)
+    );
+    let report = theirs.engine.check(&theirs.lxcpath)?;
+    claim!(report.is_sound(), "the first finds {:?}", report.findings);
     Ok(Proof::Works)
 }
 

@@ -53,6 +53,8 @@ pub enum Group {
     Quota,
     /// [`LineageOps`].
     Flatten,
+    /// [`Promote`].
+    Promote,
 }
 
 /// How volumes with names of their own are called.
@@ -123,6 +125,7 @@ impl ReferenceOptions {
     pub fn deferring() -> Self {
         let mut options = Self::independent();
         options.capabilities.parent_delete = ParentDelete::Deferred;
+        options.groups.insert(Group::Promote);
         options
     }
 
@@ -383,7 +386,7 @@ impl BackingStore for ReferenceStore {
     }
 
     fn promotion(&self) -> Option<&dyn Promote> {
-        None
+        self.has(Group::Promote).then_some(self)
     }
 
     fn accounting(&self) -> Option<&dyn Accounting> {

@@ -14,7 +14,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::attach::{plan, superblock};
 use crate::create::make;
-use crate::idle::becomes_idle;
+use crate::idle::{PATIENCE, becomes_idle};
 use crate::resize;
 use crate::spec::Spec;
 
@@ -58,7 +58,7 @@ pub(crate) fn copy(context: &Context, source: &Volume, target: &Volume) -> Resul
 /// Waits until an image holds everything that was written through its mounts.
 fn write_back(fstype: FileSystemType, from: &Place, image: &OwnedFd) -> Result<()> {
     // Those of a container that has just ended are being taken away.
-    if becomes_idle(from, image)?.is_idle() {
+    if becomes_idle(from, image, PATIENCE)?.is_idle() {
         return Ok(());
     }
     // Somebody looks at it. The engine knows that nobody writes; what was written before is brought into the image.

@@ -12,7 +12,7 @@ use keiki_sys::mount::holders;
 use rustix::fs::{FlockOperation, flock};
 
 /// How long the mounts of something that has just ended may take to go: the kernel takes them away in the background.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 const NAP: Duration = Duration::from_millis(2);
 
 /// Whether an image is used.
@@ -38,15 +38,15 @@ impl Use {
 pub(crate) fn wait_idle(place: &Place, image: &OwnedFd, verb: &str) -> Result<()> {
     let path = place.path();
     flock(image, FlockOperation::LockExclusive).or_err(|| format!("cannot lock `{}`", path.display()))?;
-    match becomes_idle(place, image)? {
+    match becomes_idle(place, image, PATIENCE)? {
         Use::Idle => Ok(()),
         Use::Bound(device) => Err(busy(path, &device, verb)),
     }
 }
 
 /// Waits a moment for an image to be used by nobody.
-pub(crate) fn becomes_idle(place: &Place, image: &OwnedFd) -> Result<Use> {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) fn becomes_idle(place: &Place, image: &OwnedFd, patience: Duration) -> Result<Use> {
+    let deadline = Instant::now() + patience;
     while let Some(device) = device(place, image)? {
         let path = device.path().to_owned();
         // Held by us, it could never clear itself.

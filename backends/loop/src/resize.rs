@@ -9,6 +9,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use keiki_core::context::Context;
 use keiki_core::homes::{Place, Shape};
@@ -24,6 +25,9 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, ftruncate, open};
 use crate::attach::{plan, superblock};
 use crate::idle::{self, wait_idle};
 use crate::spec::{FSSIZE, rounded};
+
+/// How long a device may take to clear itself before its image counts as mounted.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// Makes a volume `size` large; returns what that is in whole blocks.
 pub(crate) fn resize(context: &Context, volume: &Volume, size: Bytes) -> Result<Resized> {
@@ -46,6 +50,8 @@ fn resize_image(context: &Context, volume: &Volume, size: Bytes) -> Result<Bytes
         return shrink(context, fstype, &place, &image, size).map_err(|error| error.while_doing(shown()));
     }
     flock(&image, FlockOperation::LockExclusive).or_err(shown)?;
+    // What was unmounted a moment ago may still clear itself; a container's stays.
+    idle::becomes_idle(&place, &image, MOMENT)?;
     match idle::device(&place, &image)? {
         Some(device) => grow_mounted(context, fstype, &place, (&image, &device), size),
         None => grow_idle(context, fstype, &image, place.path(), size),

@@ -153,7 +153,7 @@ impl Engine {
     }
 
     /// Gives the new head the limit of the old one, where their store keeps limits.
-    fn keep_limit(&self, context: &Context, old: &Volume, new: &Volume) -> Result<()> {
+    pub(super) fn keep_limit(&self, context: &Context, old: &Volume, new: &Volume) -> Result<()> {
         let store = self.store_of(new)?;
         let Some(group) = store.quota().filter(|_| old.kind() == new.kind()) else { return Ok(()) };
         match self.wait(group.limit_of(context, old))? {

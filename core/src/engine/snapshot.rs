@@ -173,7 +173,8 @@ impl Engine {
                 let jobs: Vec<CloneJob> =
                     staged.chain([freeze.head.clone()]).map(|target| CloneJob { target }).collect();
                 let results = self.wait(group.clone_from(context, source, &jobs));
-                results.into_iter().collect::<Result<Vec<()>>>().map(drop)
+                results.into_iter().collect::<Result<Vec<()>>>()?;
+                self.keep_limit(context, source, &freeze.head)
             }
         }
     }

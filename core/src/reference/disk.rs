@@ -4,6 +4,7 @@
 //! Places are a map for named volumes; a location that is an absolute path is a file holding the object's number, so
 //! that the place moves with the directory that it lies in.
 
+mod family;
 mod fault;
 mod memory;
 mod place;
@@ -15,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::capability::{Availability, Residence};
 use crate::context::Context;
 use crate::error::Result;
-use crate::store::{Destroyed, Found, Presence, Usage};
+use crate::store::{Destroyed, Found, Presence, Promoted, Usage};
 use crate::units::Bytes;
 use crate::volume::{StoreKind, Volume, VolumeId, VolumeSource};
 
@@ -188,6 +189,7 @@ impl ReferenceDisk {
         for (child, _) in stacked {
             memory.violations.push(format!("`{}` was written while `{child}` shows its data", volume.source));
         }
+        memory.require_room(number, volume, path, bytes)?;
         if let Some(object) = memory.objects.get_mut(&number) {
             object.files.insert(path.to_owned(), bytes.map(<[u8]>::to_vec));
             if object.is_snapshot {
@@ -306,6 +308,9 @@ impl ReferenceDisk {
         let (disk, volume) = (self.clone(), volume.clone());
         let set = move |memory: &mut Memory| {
             let number = memory.complete(&volume)?;
+            if verb == Verb::Resize {
+                memory.require_fit(number, &volume, limit)?;
+            }
             if let Some(object) = memory.objects.get_mut(&number) {
                 object.limit = limit;
             }
@@ -354,6 +359,25 @@ impl ReferenceDisk {
         context.run(move |cx| disk.single(cx, Verb::Rename, rename)).await?;
         let carried = carried.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(carried.clone())
+    }
+
+    /// Makes a volume need nobody, and returns every place that is another one now.
+    pub(super) async fn promote(&self, context: &Context, volume: &Volume) -> Result<Vec<VolumeSource>> {
+        let (disk, volume) = (self.clone(), volume.clone());
+        let changed = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&changed);
+        let promote = move |memory: &mut Memory| {
+            let moved = memory.promote(&volume)?;
+            told.lock().unwrap_or_else(PoisonError::into_inner).extend(moved);
+            Ok(())
+        };
+        context.run(move |cx| disk.single(cx, Verb::Promote, promote)).await?;
+        let changed = changed.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(changed.clone())
+    }
+
+    pub(super) fn standing(&self, family: &[Volume]) -> Result<Promoted> {
+        self.memory().standing(family)
     }
 
     /// Runs a verb that is one step.

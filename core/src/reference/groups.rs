@@ -7,7 +7,9 @@ use super::{Group, Naming, ReferenceStore};
 use crate::capability::ParentWrite;
 use crate::context::Context;
 use crate::error::Result;
-use crate::store::{CloneJob, Clones, Exchange, LineageOps, Quota, Rename, Resize, Resized, Snapshots};
+use crate::store::{
+    CloneJob, Clones, Exchange, LineageOps, Promote, Promoted, Quota, Rename, Resize, Resized, Snapshots,
+};
 use crate::units::Bytes;
 use crate::volume::{Properties, Volume, VolumeSource};
 
@@ -128,5 +130,18 @@ impl LineageOps for ReferenceStore {
         let making = Making::Clone(volume.clone(), Base::Copied);
         self.disk.make(context, Verb::Flatten, target, making).await?;
         self.settle([&target.source])
+    }
+}
+
+#[async_trait]
+impl Promote for ReferenceStore {
+    async fn promote(&self, context: &Context, volume: &Volume, family: &[Volume]) -> Result<Promoted> {
+        let moved = self.disk.promote(context, volume).await?;
+        self.settle(family.iter().map(|member| &member.source).chain(&moved))?;
+        self.disk.standing(family)
+    }
+
+    async fn standing(&self, _context: &Context, family: &[Volume]) -> Result<Promoted> {
+        self.disk.standing(family)
     }
 }

@@ -48,6 +48,14 @@ impl<'a> Bench<'a> {
         Self::on(rig, rig.small_pool()?)
     }
 
+    /// Makes a bench on ground where limits are kept.
+    ///
+    /// # Errors
+    /// What this machine lacks.
+    pub fn open_limited(rig: &'a dyn Rig) -> Result<Self, Missing> {
+        Self::on(rig, rig.limited_pool()?)
+    }
+
     fn on(rig: &'a dyn Rig, ground: Ground) -> Result<Self, Missing> {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let runtime = runtime.map_err(|e| Missing(format!("threads ({e})")))?;

@@ -22,6 +22,8 @@ pub enum Section {
     Snapshots,
     /// Who may be destroyed, started, renamed while others depend on it.
     Lineage,
+    /// How large a volume is and how much it may hold.
+    Sizes,
     /// Mount plans and what they become.
     Mounts,
     /// Many at once.
@@ -38,13 +40,14 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the score card.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Description,
         Self::Honesty,
         Self::Lifecycle,
         Self::Fidelity,
         Self::Snapshots,
         Self::Lineage,
+        Self::Sizes,
         Self::Mounts,
         Self::Concurrency,
         Self::Faults,
@@ -63,6 +66,7 @@ impl Section {
             Self::Fidelity => "fidelity",
             Self::Snapshots => "snapshots",
             Self::Lineage => "lineage",
+            Self::Sizes => "sizes",
             Self::Mounts => "mounts",
             Self::Concurrency => "concurrency",
             Self::Faults => "faults",

@@ -12,6 +12,7 @@ mod lifecycle;
 mod lineage;
 mod mounts;
 mod scale;
+mod sizes;
 mod snapshots;
 
 use crate::case::Case;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Case> {
         fidelity::cases(),
         snapshots::cases(),
         lineage::cases(),
+        sizes::cases(),
         mounts::cases(),
         concurrency::cases(),
         faults::cases(),

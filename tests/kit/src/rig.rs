@@ -118,6 +118,14 @@ pub trait Rig: Send + Sync + Debug {
     /// What this machine lacks.
     fn small_pool(&self) -> Result<Ground, Missing>;
 
+    /// Makes an empty pool that keeps limits, with room for a hundred megabytes; the usual one, where every pool does.
+    ///
+    /// # Errors
+    /// What this machine lacks.
+    fn limited_pool(&self) -> Result<Ground, Missing> {
+        self.fresh_pool()
+    }
+
     /// Returns what takes all the space of a pool when it is called, until what it answers is dropped.
     fn filler(&self, ground: &Ground) -> Filler;
 

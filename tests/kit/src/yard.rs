@@ -19,7 +19,7 @@ use keiki_core::engine::{Activity, ContainerKey, Engine, EngineOptions, Fill, Ho
 use keiki_core::mount_plan::{AttachMode, execute};
 use keiki_core::name::ContainerName;
 use keiki_core::registry::Registry;
-use keiki_core::store::Pool;
+use keiki_core::store::{BackingStore, Pool};
 use keiki_core::volume::{Properties, Volume};
 use keiki_core::{ErrorKind, Result};
 
@@ -164,12 +164,19 @@ impl<'a> Yard<'a> {
     /// # Errors
     /// What the store says.
     pub fn clone_promises(&self) -> Result<Option<Capabilities>> {
-        let own = self.promises()?;
-        let Some(maker) = own.snapshot_clones_by.clone() else {
-            return Ok(self.rig.store().clones().map(|_| own));
-        };
-        let registry = self.rig.registry();
-        registry.get(&maker).ok().map(|store| store.capabilities(&self.pool())).transpose()
+        let maker = self.maker_of_clones()?;
+        let promises = maker.clones().map(|_| maker.capabilities(&self.pool()));
+        promises.transpose()
+    }
+
+    /// Returns the store that makes snapshot clones: the one under test where nobody does it for it.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn maker_of_clones(&self) -> Result<Arc<dyn BackingStore>> {
+        let other = self.promises()?.snapshot_clones_by;
+        let other = other.and_then(|kind| self.rig.registry().get(&kind).map(Arc::clone).ok());
+        Ok(other.unwrap_or_else(|| self.rig.store()))
     }
 
     /// Carries out an operation that must succeed.
@@ -238,6 +245,19 @@ impl<'a> Yard<'a> {
         match record.volume {
             Some(volume) => self.content_of(&volume),
             None => Err(Failure::new(format!("`{name}` has no volume"))),
+        }
+    }
+
+    /// Returns what a snapshot holds.
+    ///
+    /// # Errors
+    /// What the engine, the store or the kernel says.
+    #[track_caller]
+    pub fn content_of_snapshot(&self, name: &str, snapshot: &str) -> Verdict<Content> {
+        let known = self.engine.snapshots(&self.key(name)?)?;
+        match known.into_iter().find(|one| one.name.as_str() == snapshot) {
+            Some(found) => self.content_of(&found.volume),
+            None => Err(Failure::new(format!("there is no `{name}@{snapshot}`"))),
         }
     }
 

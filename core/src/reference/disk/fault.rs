@@ -35,6 +35,8 @@ pub enum Verb {
     Quota,
     /// `flatten`.
     Flatten,
+    /// `promote`.
+    Promote,
 }
 
 impl fmt::Display for Verb {
@@ -54,6 +56,7 @@ impl fmt::Display for Verb {
             Self::Resize => "resize",
             Self::Quota => "quota",
             Self::Flatten => "flatten",
+            Self::Promote => "promote",
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The objects and what they show. Only single reads and changes; verbs are made of them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::TreeContent;
 use super::fault::Fault;
@@ -164,6 +164,35 @@ impl Memory {
         })
     }
 
+    /// Refuses a write that its limit does not bear.
+    pub(super) fn require_room(
+        &self,
+        number: u64,
+        volume: &Volume,
+        path: &Path,
+        bytes: Option<&[u8]>,
+    ) -> Result<()> {
+        let (Some(limit), Some(bytes)) = (self.objects.get(&number).and_then(|object| object.limit), bytes)
+        else {
+            return Ok(());
+        };
+        let mut shown = self.contents(number)?;
+        shown.insert(path.to_owned(), bytes.to_vec());
+        if size_of(&shown) <= limit {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::NoSpace, format!("`{}` may hold no more than {limit}", volume.source)))
+    }
+
+    /// Refuses a size that its content does not fit in.
+    pub(super) fn require_fit(&self, number: u64, volume: &Volume, size: Option<Bytes>) -> Result<()> {
+        let held = size_of(&self.contents(number)?);
+        if size.is_none_or(|size| held <= size) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::InvalidArgument, format!("`{}` holds {held} already", volume.source)))
+    }
+
     /// What the object shows: its own files over those of its bases, without recursion.
     pub(super) fn contents(&self, number: u64) -> Result<TreeContent> {
         let lost = || Error::new(ErrorKind::Corrupt, "the parent of a volume is gone");
@@ -184,6 +213,10 @@ impl Memory {
         }
         Ok(shown)
     }
+}
+
+fn size_of(content: &TreeContent) -> Bytes {
+    Bytes(u64::try_from(content.values().map(Vec::len).sum::<usize>()).unwrap_or(u64::MAX))
 }
 
 pub(super) fn not_found(volume: &Volume) -> Error {

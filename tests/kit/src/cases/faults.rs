@@ -21,7 +21,7 @@ use crate::bench::{Bench, Tree};
 use crate::case::{Case, Section};
 use crate::claim;
 use crate::leak;
-use crate::rig::{Lifetime, Stranger};
+use crate::rig::{Lifetime, Missing, Rig, Stranger};
 use crate::steps::{AtStep, Recorder};
 use crate::verdict::{Failure, Proof, Verdict};
 use crate::worker::{Disturbance, Task, Work, filling};
@@ -146,11 +146,51 @@ const SCENES: &[([&str; 3], SceneOf)] = &[
         setup: vec![Op::create("a"), Op::clone("a", &["b"], Means::Either), Op::write("b", "own", "x")],
         op: Op::flatten("b"),
     }),
+    (
+        ["killed_while_renaming_a_clone", "failing_while_renaming_a_clone", "full_while_renaming_a_clone"],
+        || Scene {
+            setup: vec![Op::create("a"), Op::clone("a", &["b"], Means::Snapshot), Op::snapshot("b")],
+            op: Op::rename("b", "z"),
+        },
+    ),
+    (["killed_while_promoting", "failing_while_promoting", "full_while_promoting"], || Scene {
+        setup: vec![
+            Op::create("a"),
+            Op::snapshot("a"),
+            Op::clone("a@snap0", &["b"], Means::Snapshot),
+            Op::clone("a", &["c"], Means::Snapshot),
+            Op::snapshot("b"),
+        ],
+        op: Op::promote("b"),
+    }),
     (["killed_while_adopting", "failing_while_adopting", "full_while_adopting"], || Scene {
         setup: vec![Op::plant("lxc")],
         op: Op::clone("lxc", &["b"], Means::Copy),
     }),
 ];
+
+/// Scenes without a full pool: a limit takes no space, and on one where `e2fsck` cannot write either, a larger ext4 may get an empty
+/// `lost+found`.
+const WITH_SPACE: [(Fault, &str, SceneOf); 4] = [
+    (Fault::Kill, "killed_while_limiting", limiting),
+    (Fault::Error, "failing_while_limiting", limiting),
+    (Fault::Kill, "killed_while_resizing", resizing),
+    (Fault::Error, "failing_while_resizing", resizing),
+];
+
+fn limiting() -> Scene {
+    Scene {
+        setup: vec![Op::create("a"), Op::write("a", "state", "one")],
+        op: Op::Quota { name: "a".to_owned(), limit: 48 << 20 },
+    }
+}
+
+fn resizing() -> Scene {
+    Scene {
+        setup: vec![Op::create("a"), Op::write("a", "state", "one")],
+        op: Op::Resize { name: "a".to_owned(), size: 96 << 20 },
+    }
+}
 
 /// A container with two snapshots, changed after each.
 fn history() -> Vec<Op> {
@@ -171,7 +211,19 @@ pub(super) fn cases() -> Vec<Case> {
             Case::new(Section::Faults, name, move |bench| broken_everywhere(bench, &scene(), fault))
         })
     };
-    SCENES.iter().flat_map(of).collect()
+    let with_space = WITH_SPACE.map(|(fault, name, scene)| {
+        Case::new(Section::Faults, name, move |bench| broken_everywhere(bench, &scene(), fault))
+    });
+    SCENES.iter().flat_map(of).chain(with_space).collect()
+}
+
+/// Returns ground for a scene: one that can be filled, or one that keeps limits, where that is what it takes.
+fn ground_for<'a>(rig: &'a dyn Rig, scene: &Scene, fault: Fault) -> Result<Bench<'a>, Missing> {
+    match (fault, &scene.op) {
+        (Fault::Full, _) => Bench::open_small(rig),
+        (_, Op::Quota { .. }) if rig.store().quota().is_some() => Bench::open_limited(rig),
+        _ => Bench::open(rig),
+    }
 }
 
 /// What an undisturbed run tells.
@@ -188,7 +240,11 @@ fn broken_everywhere(bench: &Bench<'_>, scene: &Scene, fault: Fault) -> Verdict 
     if fault == Fault::Kill && bench.rig.lifetime() == Lifetime::Process {
         return Ok(Proof::Skipped("a store that outlives its process".to_owned()));
     }
-    let plain = match undisturbed(bench, scene)? {
+    let sample = match ground_for(bench.rig, scene, fault) {
+        Ok(ground) => ground,
+        Err(missing) => return Ok(Proof::Skipped(missing.0)),
+    };
+    let plain = match undisturbed(&sample, scene)? {
         Ok(plain) => plain,
         Err(error) if bench.rig.direct().is_some() && error.kind() == ErrorKind::Unsupported => {
             return Ok(Proof::Skipped("a store that can be mounted".to_owned()));
@@ -196,14 +252,16 @@ fn broken_everywhere(bench: &Bench<'_>, scene: &Scene, fault: Fault) -> Verdict 
         Err(refused) if matches!(refused.kind(), ErrorKind::Unsupported | ErrorKind::HasDependents) => {
             return Ok(Proof::Refused);
         }
+        Err(error) if fault == Fault::Full && error.kind() == ErrorKind::NoSpace => {
+            return Ok(Proof::Skipped("a small pool with room for it".to_owned()));
+        }
         Err(error) => return Err(Failure::from(error).during("the undisturbed run")),
     };
     claim!(!plain.steps.is_empty() || plain.before == plain.after, "the operation announces no effect");
     for (n, step) in plain.steps.iter().enumerate().filter(|(n, _)| is_broken_at(*n, fault)) {
         let renewed = bench.rig.renewed();
         let rig = renewed.as_deref().unwrap_or(bench.rig);
-        let opened = if fault == Fault::Full { Bench::open_small(rig) } else { Bench::open(rig) };
-        let ground = match opened {
+        let ground = match ground_for(rig, scene, fault) {
             Ok(ground) => ground,
             Err(missing) => return Ok(Proof::Skipped(missing.0)),
         };

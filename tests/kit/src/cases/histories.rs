@@ -170,7 +170,12 @@ impl Model {
                 let content = self.containers.remove(name).ok_or_else(|| Failure::new("renamed nobody"))?;
                 self.containers.insert(to.clone(), content);
             }
-            Op::Flatten { .. } | Op::Comment { .. } | Op::Plant { .. } => {}
+            Op::Flatten { .. }
+            | Op::Comment { .. }
+            | Op::Plant { .. }
+            | Op::Promote { .. }
+            | Op::Resize { .. }
+            | Op::Quota { .. } => {}
         }
         Ok(())
     }

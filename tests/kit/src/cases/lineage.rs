@@ -1,9 +1,12 @@
 //! Who may be started, changed, renamed and destroyed while others depend on it: every cell of the table in the design, through
 //! the engine. What a store declares about parents decides which answer is right.
 
+mod ghosts;
 mod history;
 mod parents;
 mod refusals;
+mod renames;
+mod turning;
 
 use keiki_core::capability::{Capabilities, ParentDelete};
 use keiki_core::context::Context;
@@ -18,7 +21,15 @@ use crate::verdict::{Failure, Proof, Verdict};
 use crate::yard::{Means, Op, PATIENCE, Running, Yard};
 
 pub(super) fn cases() -> Vec<Case> {
-    [parents::cases(), history::cases(), refusals::cases()].concat()
+    [
+        parents::cases(),
+        history::cases(),
+        refusals::cases(),
+        turning::cases(),
+        ghosts::cases(),
+        renames::cases(),
+    ]
+    .concat()
 }
 
 /// What the maker of snapshot clones promises; a case without one proves the refusal instead.
@@ -73,7 +84,7 @@ fn names(yard: &Yard<'_>) -> Verdict<Vec<String>> {
 
 /// Returns whether an operation that a store may lack was carried out; fails for any other answer than a typed refusal.
 #[track_caller]
-fn carried_out(yard: &Yard<'_>, op: &Op) -> Verdict<bool> {
+pub(super) fn carried_out(yard: &Yard<'_>, op: &Op) -> Verdict<bool> {
     let Err(error) = yard.apply(&Context::default(), op) else { return Ok(true) };
     let typed = match error.kind() {
         ErrorKind::Unsupported => true,

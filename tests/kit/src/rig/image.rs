@@ -2,9 +2,11 @@
 //!
 //! Images are sparse files on `/dev/shm` where there is one: a test's `fsync` then costs no disk.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use keiki_sys::btrfs::{Accounting, enable_quotas};
 use nix::mount::{MsFlags, mount};
 use tempfile::TempDir;
 
@@ -62,6 +64,16 @@ impl FileSystem {
         let guard = chosen.mount(directory.path(), Room::Small)?;
         Ground::on_mount(directory, guard)
             .map_err(|e| Missing(format!("a writable `{}`: {e}", chosen.word())))
+    }
+
+    /// Makes ground on a btrfs of its own that keeps accounts: only there can volumes be limited.
+    pub(super) fn ground_with_quotas() -> Result<Ground, Missing> {
+        let ground = Self::Btrfs.small_ground()?;
+        let opened =
+            std::fs::File::open(ground.lxcpath()).map_err(|e| Missing(format!("a directory ({e})")))?;
+        enable_quotas(opened.as_fd(), Accounting::Simple)
+            .map_err(|e| Missing(format!("a kernel with simple quotas ({e})")))?;
+        Ok(ground)
     }
 
     fn mount(self, below: &Path, room: Room) -> Result<MountGuard, Missing> {

@@ -190,6 +190,13 @@ impl Rig for PathRig {
         self.file_system.small_ground()
     }
 
+    fn limited_pool(&self) -> Result<Ground, Missing> {
+        match self.file_system {
+            FileSystem::Btrfs => FileSystem::ground_with_quotas(),
+            _ => self.fresh_pool(),
+        }
+    }
+
     fn filler(&self, ground: &Ground) -> Filler {
         let root = ground.root().to_owned();
         Box::new(move || {

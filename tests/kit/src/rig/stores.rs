@@ -35,6 +35,10 @@ pub fn in_tree() -> Vec<Box<dyn Rig>> {
         Box::new(reference("deferring", ReferenceOptions::deferring())),
         Box::new(reference("refusing", ReferenceOptions::refusing())),
         Box::new(reference("copying", ReferenceOptions::copying().in_home())),
+        // Called as lvm (thin, plain) and zfs call volumes: a name can be in the way, and a snapshot moves with its head.
+        Box::new(reference("independent-by-name", ReferenceOptions::independent().plainly_named())),
+        Box::new(reference("refusing-by-name", ReferenceOptions::refusing().plainly_named())),
+        Box::new(reference("deferring-by-name", ReferenceOptions::deferring().plainly_named())),
     ]
 }
 

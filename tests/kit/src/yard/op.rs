@@ -7,6 +7,7 @@ use keiki_core::engine::{
 };
 use keiki_core::name::SnapshotName;
 use keiki_core::registry::StoreChoice;
+use keiki_core::units::Bytes;
 use keiki_core::volume::Properties;
 use keiki_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -79,6 +80,12 @@ pub enum Op {
     Rename { name: String, to: String },
     /// Makes a container depend on nobody.
     Flatten { name: String },
+    /// Turns a container's dependency round.
+    Promote { name: String },
+    /// Makes a container's volume so many bytes large.
+    Resize { name: String, size: u64 },
+    /// Limits what a container may hold to so many bytes.
+    Quota { name: String, limit: u64 },
     /// Puts a container on disk as LXC lays it out. Not an operation of the engine.
     Plant { name: String },
     /// Marks a snapshot with a comment.
@@ -152,6 +159,12 @@ impl Op {
         Self::Flatten { name: name.to_owned() }
     }
 
+    /// Promotes a container.
+    #[must_use]
+    pub fn promote(name: &str) -> Self {
+        Self::Promote { name: name.to_owned() }
+    }
+
     /// Plants a container of LXC.
     #[must_use]
     pub fn plant(name: &str) -> Self {
@@ -190,6 +203,11 @@ impl Yard<'_> {
             }
             Op::Rename { name, to } => self.engine.rename(context, &self.key(name)?, &self.key(to)?.name),
             Op::Flatten { name } => self.engine.flatten(context, &self.key(name)?).map(drop),
+            Op::Promote { name } => self.engine.promote(context, &self.key(name)?).map(drop),
+            Op::Resize { name, size } => {
+                self.engine.resize(context, &self.key(name)?, Bytes(*size)).map(drop)
+            }
+            Op::Quota { name, limit } => self.engine.quota(context, &self.key(name)?, Some(Bytes(*limit))),
             Op::Plant { name } => self.plant(name),
             Op::Comment { name, snapshot, text } => {
                 self.engine.set_comment(&self.key(name)?, &SnapshotName::parse(snapshot)?, text)

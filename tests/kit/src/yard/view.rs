@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use keiki_core::context::Context;
 use keiki_core::engine::ContainerRecord;
+use keiki_core::units::Bytes;
+use keiki_core::volume::VolumeId;
 
 use super::Yard;
 use crate::bench::Content;
@@ -27,6 +30,8 @@ pub struct ContainerView {
     pub dependents: Vec<String>,
     /// Its configuration without the physical place and without random hardware addresses.
     pub config: String,
+    /// The most that it may hold.
+    pub limit: Option<Bytes>,
     /// What it holds.
     pub content: Seen,
     /// Its snapshots by name.
@@ -88,6 +93,7 @@ impl ContainerView {
         compare("store", format!("{:?}", self.store), format!("{:?}", other.store));
         compare("origin", format!("{:?}", self.origin), format!("{:?}", other.origin));
         compare("dependents", format!("{:?}", self.dependents), format!("{:?}", other.dependents));
+        compare("limit", format!("{:?}", self.limit), format!("{:?}", other.limit));
         compare("config", self.config.clone(), other.config.clone());
         let names = |view: &Self| format!("{:?}", view.snapshots.keys().collect::<Vec<_>>());
         compare("snapshots", names(self), names(other));
@@ -114,15 +120,30 @@ impl Yard<'_> {
     #[track_caller]
     pub fn view(&self) -> Verdict<View> {
         let mut view = View::default();
-        for record in self.engine.containers(&self.lxcpath)? {
+        let records = self.engine.containers(&self.lxcpath)?;
+        let limits = self.limits(&records)?;
+        for record in records {
             let name = record.key.name.to_string();
-            let seen = self.view_of(record).map_err(|e| e.during(&format!("looking at `{name}`")))?;
+            let limit = record.volume.as_ref().and_then(|volume| *limits.get(&volume.id)?);
+            let seen = self.view_of(record, limit).map_err(|e| e.during(&format!("looking at `{name}`")))?;
             view.containers.insert(name, seen);
         }
         Ok(view)
     }
 
-    fn view_of(&self, record: ContainerRecord) -> Verdict<ContainerView> {
+    /// One question a store.
+    fn limits(&self, records: &[ContainerRecord]) -> Verdict<BTreeMap<VolumeId, Option<Bytes>>> {
+        let mut limits = BTreeMap::new();
+        for store in self.rig.registry().stores() {
+            let volumes = records.iter().filter(|one| one.adopted).filter_map(|one| one.volume.clone());
+            let own: Vec<_> = volumes.filter(|volume| *volume.kind() == store.kind()).collect();
+            let told = super::wait(store.usage(&Context::default(), &own))??;
+            limits.extend(own.iter().map(|volume| volume.id).zip(told.iter().map(|usage| usage.limit)));
+        }
+        Ok(limits)
+    }
+
+    fn view_of(&self, record: ContainerRecord, limit: Option<Bytes>) -> Verdict<ContainerView> {
         let mut snapshots = BTreeMap::new();
         for snapshot in self.engine.snapshots(&record.key)? {
             let content = Seen(self.content_of(&snapshot.volume)?);
@@ -135,6 +156,7 @@ impl Yard<'_> {
             origin: record.origin,
             dependents: record.dependents,
             config: self.plain_config(&self.engine.read_config(&record.key)?),
+            limit,
             content: Seen(self.content_of(&volume)?),
             snapshots,
         })

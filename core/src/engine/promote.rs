@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! promote.effect                     ← the store's own, atomic
-//! [promote.files]   [promote.relations]   promote.record
+//! [promote.files]   [promote.relations]   promote.record   promote.reclaim (once a ghost that nobody needs any more)
 //! ```
 //!
 //! Nobody but the store knows what an effect like this moves, so the truth is asked for afterwards: where every volume of the
@@ -35,6 +35,8 @@ struct Lesson {
     gained: Vec<Edge>,
     /// Children whose origin would now stand below them.
     forgotten: Vec<VolumeId>,
+    /// Layers and ghosts that nobody needs then, children before parents.
+    unneeded: Vec<Volume>,
     before: Vec<(ContainerKey, Vec<ContainerKey>)>,
     after: Vec<(ContainerKey, Vec<ContainerKey>)>,
 }
@@ -146,7 +148,9 @@ impl Engine {
                 _ => lesson.lost.push(*child),
             }
         }
-        if !lesson.is_empty() {
+        if lesson.is_empty() {
+            lesson.unneeded = unneeded(ancestry, &ancestry.lineage, &[]);
+        } else {
             compare_graphs(ancestry, &mut lesson)?;
         }
         Ok(lesson)
@@ -165,11 +169,19 @@ impl Engine {
             self.link(context, &lesson.after)?;
         }
         context.step("promote.record")?;
-        self.finish(begun, |db| {
+        self.catalogue.write(|db| {
             lesson.sources.iter().try_for_each(|(id, source)| rows::move_volume(db, *id, source))?;
             lesson.lost.iter().try_for_each(|child| rows::drop_dependency(db, *child))?;
             lesson.forgotten.iter().try_for_each(|child| rows::drop_provenance(db, *child))?;
             lesson.gained.iter().try_for_each(|edge| rows::put_edge(db, edge))
+        })?;
+        // Their rows stay until they are gone: that is how recovery finds them.
+        for volume in &lesson.unneeded {
+            context.step("promote.reclaim")?;
+            self.destroy_volume(context, volume)?;
+        }
+        self.finish(begun, |db| {
+            lesson.unneeded.iter().try_for_each(|volume| rows::drop_volume(db, volume.id))
         })
     }
 
@@ -226,6 +238,7 @@ fn compare_graphs(ancestry: &Ancestry, lesson: &mut Lesson) -> Result<()> {
     let lxcpath = ancestry.lineage.lxcpath().to_owned();
     let lineage =
         Lineage::build(&lxcpath, ancestry.rows.values().map(VolumeRow::node), edges.iter().copied())?;
+    lesson.unneeded = unneeded(ancestry, &lineage, &lesson.sources);
     let after = Ancestry { rows: ancestry.rows.clone(), edges, lineage };
     for row in ancestry.rows.values().filter(|row| row.role == NodeRole::Head) {
         let was = ancestry.containers_above(row, &row.container);
@@ -236,6 +249,17 @@ fn compare_graphs(ancestry: &Ancestry, lesson: &mut Lesson) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Returns what no named volume needs, where it is after the effect.
+fn unneeded(ancestry: &Ancestry, lineage: &Lineage, moved: &[(VolumeId, VolumeSource)]) -> Vec<Volume> {
+    let rows = lineage.garbage().into_iter().filter_map(|node| ancestry.rows.get(&node.id));
+    rows.map(|row| {
+        let place = moved.iter().find(|(id, _)| *id == row.volume.id);
+        let source = place.map_or(&row.volume.source, |(_, source)| source).clone();
+        Volume { source, ..row.volume.clone() }
+    })
+    .collect()
 }
 
 /// Returns the children whose provenance leads, over what its parent needs, back to themselves.

@@ -173,12 +173,13 @@ fn is_snapshot_home(survey: &Survey, key: &ContainerKey, source: &VolumeSource) 
     name.is_some_and(|name| survey.lineage.snapshot(key, &name).is_none())
 }
 
-/// The containers whose data a head needs, eldest first.
+/// The containers whose data a head needs, eldest first. A ghost goes by the name of a container that is gone.
 fn containers_above(survey: &Survey, head: &VolumeRow) -> Vec<ContainerKey> {
     let mut found: Vec<ContainerKey> = Vec::new();
     let mut next = survey.lineage.parent(head.volume.id);
     while let Some((node, _)) = next {
-        if node.container != head.container && !found.contains(&node.container) {
+        let is_named = node.role != NodeRole::Ghost && node.container != head.container;
+        if is_named && !found.contains(&node.container) {
             found.push(node.container.clone());
         }
         next = survey.lineage.parent(node.id);

@@ -28,6 +28,7 @@ pub(super) fn cases() -> Vec<Case> {
         restore_as_makes_another_container,
         nothing_is_left_when_a_container_with_history_goes,
         rename_keeps_snapshots_comments_and_content,
+        renaming_what_was_restored_leaves_nothing_to_repair,
         the_family_tree_holds_everybody,
         snapshot_names_are_the_lowest_free,
         a_comment_is_kept_and_changed,
@@ -209,6 +210,18 @@ fn rename_keeps_snapshots_comments_and_content(bench: &Bench<'_>) -> Verdict {
     drop(yard.engine.permit_start(&yard.key("z")?)?);
     carried_out(&yard, &Op::restore("z", "snap0"))?;
     yard.make_all(&[Op::snapshot("z"), Op::destroy("z", Reach::Snapshots)])?;
+    Ok(Proof::Works)
+}
+
+/// The former head may stay as a ghost, under a name that its container no longer has.
+fn renaming_what_was_restored_leaves_nothing_to_repair(bench: &Bench<'_>) -> Verdict {
+    let yard = history(bench)?;
+    if !carried_out(&yard, &Op::restore("a", "snap0"))? {
+        return Ok(Proof::Refused);
+    }
+    yard.make(Op::rename("a", "z"))?;
+    let findings = yard.engine.check(&yard.lxcpath)?.findings;
+    claim!(findings.is_empty(), "the check finds {findings:?}");
     Ok(Proof::Works)
 }
 

@@ -3,7 +3,7 @@
 # held open, resets in the middle of a clone, objects of somebody else under the name wanted. Each is answered by a typed
 # error with a remedy; nothing is lost, and nothing foreign is touched.
 #
-#   tests/suites/faults.sh [here|lvm|lvm-thin|zfs|reboot]…
+#   tests/suites/faults.sh [here|lvm|lvm-thin|zfs|reboot|promote]…
 #
 # Without a word it is `here`: the stores that need no machine of their own. The other words run in the rig's virtual machine.
 set -uo pipefail
@@ -32,7 +32,7 @@ payload() {
     cp -r tests/lib tests/rig "$work/payload/tests/"
     cp -r tests/suites/faults "$work/payload/tests/suites/"
 }
-in_machine() { tests/rig/run-vm.sh -q -t 600 -p "$work/payload" "$@"; }
+in_machine() { tests/rig/run-vm.sh -q -t 1500 -p "$work/payload" "$@"; }
 
 # The numbers of a part that ran elsewhere become claims here, so that the last line has them all.
 count_in() {
@@ -64,10 +64,13 @@ for part in "${parts[@]}"; do
     if [ "$part" = reboot ]; then
         truncate -s 6G "$work/lvm.disk" "$work/zfs.disk"
         truncate -s 1G "$work/kept.disk"
+        stores="KEIKI_FAULT_STORES=${KEIKI_FAULT_STORES:-lvm lvm-thin zfs}"
         kept=(-D "lvm:$work/lvm.disk" -D "zfs:$work/zfs.disk" -D "kept:$work/kept.disk")
-        in_machine "${kept[@]}" -- tests/suites/faults/reboot.sh cut >"$work/log" 2>&1
+        in_machine "${kept[@]}" -- env "$stores" tests/suites/faults/reboot.sh cut >"$work/log" 2>&1
         grep -qa 'rig: reset' "$work/log" || cat "$work/log"
-        in_machine "${kept[@]}" -- tests/suites/faults/reboot.sh heal >"$work/log" 2>&1
+        in_machine "${kept[@]}" -- env "$stores" tests/suites/faults/reboot.sh heal >"$work/log" 2>&1
+    elif [ "$part" = promote ]; then
+        in_machine -d zfs:8G -- tests/rig/in-vm.sh tests/suites/faults/promote.sh >"$work/log" 2>&1
     else
         in_machine -d lvm:8G -d zfs:8G -- tests/rig/in-vm.sh tests/suites/faults/machine.sh "$part" >"$work/log" 2>&1
     fi

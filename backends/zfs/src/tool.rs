@@ -78,7 +78,7 @@ fn meaning(said: &str, pool: &str) -> (ErrorKind, Option<String>) {
         PermissionDenied, ReadOnly, Unavailable, Unsupported,
     };
     // The first that fits counts.
-    let table: [(&str, ErrorKind, Option<String>); 26] = [
+    let table: [(&str, ErrorKind, Option<String>); 27] = [
         (
             "modules are not loaded",
             Unavailable,
@@ -106,6 +106,11 @@ fn meaning(said: &str, pool: &str) -> (ErrorKind, Option<String>) {
         ("read-only", ReadOnly, Some(format!("look at `zfs get readonly {pool}`"))),
         ("Read-only", ReadOnly, Some(format!("look at `zfs get readonly {pool}`"))),
         ("dataset already exists", AlreadyExists, None),
+        (
+            "conflicting snapshot",
+            AlreadyExists,
+            Some(format!("give one of the two another name: `zfs list -t snapshot -r {pool}`, `zfs rename`")),
+        ),
         ("destination", AlreadyExists, None),
         ("dataset does not exist", NotFound, None),
         ("no such file or directory", NotFound, None),
@@ -225,6 +230,11 @@ mod tests {
             ("cannot open 'rig': pool I/O is currently suspended", Unavailable, "zpool clear rig"),
             ("cannot create 'rig/r/a': dataset already exists", AlreadyExists, ""),
             ("cannot create snapshot 'rig/r/a@p': dataset already exists", AlreadyExists, ""),
+            (
+                "cannot promote 'rig/r/c': conflicting snapshot 's' from parent 'rig/r/a@keiki-clone-0'",
+                AlreadyExists,
+                "zfs rename",
+            ),
             ("cannot open 'rig/r/nope': dataset does not exist\nusage:\n\tsnapshot [-r]", NotFound, ""),
             ("cannot destroy 'rig/r/a': dataset is busy", Busy, ""),
             ("cannot destroy 'rig/r/a': filesystem has children\nuse '-r' to destroy", HasDependents, ""),

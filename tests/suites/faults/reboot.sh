@@ -4,6 +4,8 @@
 #   reboot.sh cut    makes pools and containers, has clones killed at several steps, and resets the machine without a sync
 #   reboot.sh heal   looks at what is left, and puts its claims
 #
+# KEIKI_FAULT_STORES chooses among lvm, lvm-thin and zfs (all of them).
+#
 # Every step has a catalogue of its own, so that all interrupted clones are there at once.
 set -uo pipefail
 cd "$(dirname "$0")/../../.."
@@ -11,7 +13,8 @@ cd "$(dirname "$0")/../../.."
 . tests/lib/pools.sh
 work=/var/tmp/kept programs=$PWD/programs
 mkdir -p "$work"
-stores=(lvm lvm-thin zfs) steps=(clone.volume clone.config clone.publish clone.record)
+read -ra stores <<<"${KEIKI_FAULT_STORES:-lvm lvm-thin zfs}"
+steps=(clone.volume clone.config clone.publish clone.record)
 . tests/suites/faults/common.sh
 
 options_of() {
@@ -43,7 +46,8 @@ cut_short() {
 heal() {
     mount /dev/rig/kept "$work" || exit 1
     quiet vgchange -ay tank
-    modprobe zfs && zpool import -d /dev/rig -f tank || exit 1
+    # A pool on a whole disk is in a partition of it, which has no link in /dev/rig.
+    modprobe zfs && { zpool import -d /dev/rig -f tank 2>/dev/null || zpool import -d /dev -f tank; } || exit 1
     local store step
     for store in "${stores[@]}"; do
         options_of "$store"

@@ -94,23 +94,32 @@ accelerator=(-accel tcg,thread=multi -cpu max)
 kvm_works && accelerator=(-accel kvm -cpu host)
 
 started=$(date +%s)
-(boot "${accelerator[@]}" -serial stdio >"$work/console" 2>&1) &
-machine=$!
 if [ -n "$quiet" ]; then filter=(sed -u -n '/rig: up after/,$p'); else filter=(cat); fi
-tail -n +1 -f --pid=$machine "$work/console" 2>/dev/null | sed -u 's/\r//g' | "${filter[@]}" &
-reader=$!
 timed_out=
-while kill -0 $machine 2>/dev/null; do
-    if [ $(($(date +%s) - started)) -ge "$limit" ]; then
-        timed_out=1
-        kill -KILL $machine 2>/dev/null
-        break
-    fi
-    sleep 0.2
+run_machine() {
+    : >"$work/console"
+    (boot "${accelerator[@]}" -serial stdio >"$work/console" 2>&1) &
+    machine=$!
+    tail -n +1 -f --pid=$machine "$work/console" 2>/dev/null | sed -u 's/\r//g' | "${filter[@]}" &
+    reader=$!
+    while kill -0 $machine 2>/dev/null; do
+        if [ $(($(date +%s) - started)) -ge "$limit" ]; then
+            timed_out=1
+            kill -KILL $machine 2>/dev/null
+            break
+        fi
+        sleep 0.2
+    done
+    wait $machine 2>/dev/null
+    machine=
+    wait $reader 2>/dev/null
+}
+# On a host that is very busy an emulated boot may fail; one that never came up has changed nothing and is tried again.
+for _ in 1 2 3; do
+    run_machine
+    if [ -n "$timed_out" ] || grep -qa 'rig: up after' "$work/console"; then break; fi
+    echo "rig: the machine did not come up: $(tail -n 1 "$work/console" | tr -d '\r')" >&2
 done
-wait $machine 2>/dev/null
-machine=
-wait $reader 2>/dev/null
 [ -n "$quiet" ] || echo "rig: $(($(date +%s) - started)) s in all, ${accelerator[1]}"
 [ -z "$timed_out" ] || { echo "rig: the limit of $limit s was reached" >&2; exit 124; }
 mkdir "$work/out"

@@ -40,7 +40,7 @@ fn of_this_build() -> Registry {
     #[cfg(feature = "dir")]
     let registry = registry.with(std::sync::Arc::new(keiki_dir::DirStore::new()));
     #[cfg(feature = "btrfs")]
-    let registry = registry.with(std::sync::Arc::new(keiki_btrfs::BtrfsStore));
+    let registry = registry.with(std::sync::Arc::new(keiki_btrfs::BtrfsStore::new()));
     #[cfg(feature = "loop")]
     let registry = registry.with(std::sync::Arc::new(keiki_loop::LoopStore::new()));
     #[cfg(feature = "lvm")]

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! <state>/                     root: /var/lib/keiki; user: $XDG_DATA_HOME/keiki
-//! ├── catalogue.sqlite         rows: containers, volumes, edges, intents (WAL, synchronous=FULL)
+//! ├── catalogue.sqlite         rows: containers, volumes, edges, intents (WAL)
 //! └── locks/                   one file a container, flock; its text names the holder
 //! <lxcpath>/
 //! ├── <name>/                  a container as LXC lays it out; its config is the truth of its configuration

@@ -16,3 +16,4 @@ pub mod rootdir;
 pub mod seccomp;
 pub mod signal;
 pub mod tty;
+pub mod write_back;

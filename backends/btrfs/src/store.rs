@@ -1,7 +1,9 @@
 //! [`BtrfsStore`]: the contract, signed. Thin: each verb is in a file of its own.
 
+use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use keiki_core::capability::{
@@ -20,11 +22,39 @@ use keiki_core::{Result, ResultExt};
 use keiki_sys::btrfs;
 use rustix::fs::{Mode, OFlags, open};
 
+use crate::clone::Settled;
 use crate::{clone, create, destroy, exchange, list, quota, spec, subvolume, usage};
 
 /// Root filesystems as btrfs subvolumes.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct BtrfsStore;
+#[derive(Debug, Clone, Default)]
+pub struct BtrfsStore {
+    /// Clones and snapshots that are on the disk whole since this process made them: nothing was done to them since, so a
+    /// barrier has nothing to wait for.
+    durable: Arc<Mutex<HashSet<VolumeId>>>,
+}
+
+impl BtrfsStore {
+    /// Returns the store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn durable(&self) -> MutexGuard<'_, HashSet<VolumeId>> {
+        // A set of identities is whole whatever its holder did.
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, id: VolumeId, settled: Settled) {
+        if settled == Settled::OnDisk {
+            self.durable().insert(id);
+        }
+    }
+
+    fn forget(&self, volume: &Volume) {
+        self.durable().remove(&volume.id);
+    }
+}
 
 #[async_trait]
 impl BackingStore for BtrfsStore {
@@ -72,11 +102,13 @@ impl BackingStore for BtrfsStore {
     }
 
     async fn create(&self, context: &Context, volume: &Volume) -> Result<()> {
+        self.forget(volume);
         let volume = volume.clone();
         context.run(move |context| create::create(context, &volume)).await
     }
 
     async fn destroy(&self, context: &Context, volume: &Volume) -> Result<Destroyed> {
+        self.forget(volume);
         let volume = volume.clone();
         context.run(move |context| destroy::destroy(context, &volume)).await
     }
@@ -96,11 +128,13 @@ impl BackingStore for BtrfsStore {
     }
 
     async fn adopt(&self, context: &Context, volume: &Volume, _copied: Option<VolumeId>) -> Result<()> {
+        self.forget(volume);
         let volume = volume.clone();
         context.run(move |context| create::adopt(context, &volume)).await
     }
 
     async fn attach(&self, context: &Context, volume: &Volume, mode: AttachMode) -> Result<MountPlan> {
+        self.forget(volume);
         let volume = volume.clone();
         context
             .run(move |_| {
@@ -124,7 +158,9 @@ impl BackingStore for BtrfsStore {
     }
 
     async fn sync_barrier(&self, context: &Context, volumes: &[Volume]) -> Result<()> {
-        let volumes = volumes.to_vec();
+        let durable = self.durable().clone();
+        let volumes: Vec<Volume> =
+            volumes.iter().filter(|volume| !durable.contains(&volume.id)).cloned().collect();
         context.run(move |_| usage::sync(&volumes)).await
     }
 
@@ -173,7 +209,10 @@ impl BackingStore for BtrfsStore {
 impl Snapshots for BtrfsStore {
     async fn snapshot(&self, context: &Context, source: &Volume, target: &Volume) -> Result<()> {
         let (source, target) = (source.clone(), target.clone());
-        context.run(move |context| clone::snapshot(context, &source, &target)).await
+        let id = target.id;
+        let settled = context.run(move |context| clone::snapshot(context, &source, &target)).await?;
+        self.note(id, settled);
+        Ok(())
     }
 }
 
@@ -182,7 +221,12 @@ impl Clones for BtrfsStore {
     async fn clone_from(&self, context: &Context, source: &Volume, jobs: &[CloneJob]) -> Vec<Result<()>> {
         let (from, work) = (source.clone(), jobs.to_vec());
         match context.run(move |context| Ok(clone::clone_all(context, &from, &work))).await {
-            Ok(results) => results,
+            Ok(results) => {
+                let noted = |(job, result): (&CloneJob, Result<Settled>)| {
+                    result.map(|settled| self.note(job.target.id, settled))
+                };
+                jobs.iter().zip(results).map(noted).collect()
+            }
             Err(error) => vec![Err(error)],
         }
     }
@@ -191,6 +235,7 @@ impl Clones for BtrfsStore {
 #[async_trait]
 impl Quota for BtrfsStore {
     async fn set_quota(&self, context: &Context, volume: &Volume, limit: Option<Bytes>) -> Result<()> {
+        self.forget(volume);
         let volume = volume.clone();
         context.run(move |context| quota::set(context, &volume, limit)).await
     }
@@ -204,6 +249,8 @@ impl Quota for BtrfsStore {
 #[async_trait]
 impl Exchange for BtrfsStore {
     async fn exchange(&self, context: &Context, a: &Volume, b: &Volume) -> Result<()> {
+        self.forget(a);
+        self.forget(b);
         let (a, b) = (a.clone(), b.clone());
         context.run(move |context| exchange::exchange(context, &a, &b)).await
     }

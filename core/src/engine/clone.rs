@@ -70,10 +70,12 @@ impl Engine {
         let config = self.read_config_of(source, request.snapshot.as_ref())?;
         let cost = std::cell::Cell::new(way.cost());
         self.make(context, make.clone(), &request.targets, |make| {
+            context.step(&format!("{verb}.config"))?;
+            make.made.iter().try_for_each(|made| self.configure_clone(request, made, &config))?;
+            make.write_back()?;
             context.step(&format!("{verb}.volume"))?;
             cost.set(self.clone_volumes(context, &way, &way.origin(&ancestry, &row).volume, make)?);
-            context.step(&format!("{verb}.config"))?;
-            make.made.iter().try_for_each(|made| self.configure_clone(request, made, &config))
+            Ok(())
         })?;
         let outcome = |made: Made| Outcome {
             name: made.container.name.to_string(),

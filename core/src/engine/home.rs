@@ -138,16 +138,37 @@ pub(super) fn write_new(home: &Path, name: &str, content: &[u8]) -> Result<()> {
     options.open(&path).and_then(|mut file| file.write_all(content)).or_err(shown)
 }
 
+/// Writes the files of a home back without making them durable.
+pub(super) fn write_back_home(home: &Path) -> Result<()> {
+    let shown = || format!("cannot write `{}` back", home.display());
+    for path in files(home)? {
+        let file = File::open(&path).or_err(shown)?;
+        keiki_sys::write_back::write_back(file.as_fd()).or_err(shown)?;
+    }
+    Ok(())
+}
+
 /// Waits until the files of a home that nobody sees yet are on the disk, and their names.
 pub(super) fn sync_home(home: &Path) -> Result<()> {
-    let shown = || format!("cannot sync `{}`", home.display());
+    for path in files(home)? {
+        File::open(&path)
+            .and_then(|file| file.sync_all())
+            .or_err(|| format!("cannot sync `{}`", path.display()))?;
+    }
+    sync_directory(home)
+}
+
+/// Returns the files in a home: none of what a volume keeps there in directories.
+fn files(home: &Path) -> Result<Vec<PathBuf>> {
+    let shown = || format!("cannot list `{}`", home.display());
+    let mut found = Vec::new();
     for entry in std::fs::read_dir(home).or_err(shown)? {
         let entry = entry.or_err(shown)?;
         if entry.file_type().or_err(shown)?.is_file() {
-            File::open(entry.path()).and_then(|file| file.sync_all()).or_err(shown)?;
+            found.push(entry.path());
         }
     }
-    sync_directory(home)
+    Ok(found)
 }
 
 /// Replaces a file, so that at every moment either the old or the new content is there.

@@ -1,8 +1,8 @@
 //! The life of an intent: begun, finished, or left for recovery.
 
 use super::Engine;
-use super::catalogue::StoredIntent;
 use super::catalogue::journal as rows;
+use super::catalogue::{Durable, StoredIntent};
 use super::intent::Intent;
 use super::locks::Held;
 use super::request::ContainerKey;
@@ -39,7 +39,18 @@ impl Engine {
         begun: Begun,
         changes: impl FnOnce(&rusqlite::Connection) -> Result<()>,
     ) -> Result<()> {
-        self.catalogue.write(|db| {
+        self.finish_as(Durable::Now, begun, changes)
+    }
+
+    /// As [`Self::finish`]; not durable at once where recovery would only repeat it, and repeating it overwrites nothing that
+    /// others may have changed since.
+    pub(super) fn finish_as(
+        &self,
+        durable: Durable,
+        begun: Begun,
+        changes: impl FnOnce(&rusqlite::Connection) -> Result<()>,
+    ) -> Result<()> {
+        self.catalogue.write_as(durable, |db| {
             changes(db)?;
             rows::drop_intent(db, begun.id)
         })?;

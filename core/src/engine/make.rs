@@ -3,7 +3,7 @@
 //! The steps of an operation called `verb`:
 //!
 //! ```text
-//! verb.staging   verb.volume   [verb.fill]   verb.config   verb.sync
+//! verb.staging   verb.volume   [verb.fill]   verb.config   verb.sync        (clone, snapshot: the config first)
 //! verb.publish                                              ← the commit point: the first rename
 //! [verb.head]    [verb.relations]   verb.record
 //! ```
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::catalogue::journal as rows;
-use super::catalogue::{ContainerRow, PlacedRole, VolumeRow};
+use super::catalogue::{ContainerRow, Durable, PlacedRole, VolumeRow};
 use super::intent::{Freeze, Intent, Made, Make};
 use super::journal::{Begun, unfinished};
 use super::request::ContainerKey;
@@ -79,6 +79,21 @@ impl Plan<'_> {
     }
 }
 
+impl Make {
+    fn is_synced_singly(&self) -> bool {
+        self.made.len() <= SYNC_SINGLY
+    }
+
+    /// Writes the files of the staging homes back, before the volumes are made: where making a volume commits the file system
+    /// that both are on, it takes them along, and their own sync has nothing left to wait for.
+    pub(super) fn write_back(&self) -> Result<()> {
+        if self.is_synced_singly() {
+            return self.made.iter().try_for_each(|made| home::write_back_home(&made.staging));
+        }
+        Ok(())
+    }
+}
+
 impl Engine {
     /// Refuses when a name is taken, on disk or in the making.
     ///
@@ -134,7 +149,7 @@ impl Engine {
         let mut volumes: Vec<Volume> = make.made.iter().map(Made::staged_volume).collect();
         volumes.extend(make.freeze.iter().map(|freeze| freeze.head.clone()));
         self.sync_volumes(context, &volumes)?;
-        if make.made.len() <= SYNC_SINGLY {
+        if make.is_synced_singly() {
             return make.made.iter().try_for_each(|made| home::sync_home(&made.staging));
         }
         lxcpaths(&make.made).iter().try_for_each(|path| home::sync_filesystem(path))
@@ -189,7 +204,9 @@ impl Engine {
             self.link(context, &links)?;
         }
         context.step(&format!("{}.record", make.verb))?;
-        self.finish(begun, |db| {
+        // The intent is on the disk and says all of it; only a configuration is not to be written twice.
+        let durable = if make.freeze.is_none() { Durable::WithTheNext } else { Durable::Now };
+        self.finish_as(durable, begun, |db| {
             make.made.iter().try_for_each(|made| record(db, made))?;
             make.freeze.iter().try_for_each(|freeze| record_freeze(db, freeze))
         })
@@ -233,7 +250,7 @@ impl Engine {
             self.roll_back(context, make)?;
             return self.finish(begun, |_| Ok(()));
         }
-        match self.publish(context, make) {
+        match self.publish(context, &without_removed(make)?) {
             Ok(()) => self.complete(context, begun, make),
             // Somebody took one of the places meanwhile: none of them is made, as the caller was never told otherwise.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -243,6 +260,19 @@ impl Engine {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Returns the plan without the homes that other hands removed since they were published: the power may fail long after a
+/// command has ended, with its last transaction not on the disk.
+fn without_removed(make: &Make) -> Result<Make> {
+    let mut standing = make.clone();
+    standing.made.clear();
+    for made in &make.made {
+        if home::exists(&made.staging)? || home::read_mark(&made.home)? == Some(made.volume.id) {
+            standing.made.push(made.clone());
+        }
+    }
+    Ok(standing)
 }
 
 fn publish_one(made: &Made) -> Result<()> {

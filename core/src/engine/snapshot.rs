@@ -66,12 +66,13 @@ impl Engine {
         }
         let made = make.made[0].clone();
         self.make(context, make, &[], |make| {
-            context.step("snapshot.volume")?;
-            self.take(context, store.as_ref(), &head.volume, make)?;
             context.step("snapshot.config")?;
             let config = past.map_or(config.as_slice(), |past| past.config);
             self.describe_snapshot(&made, config, request.comment.as_deref())?;
-            past.map_or(Ok(()), |past| past.note(&made.staging))
+            past.map_or(Ok(()), |past| past.note(&made.staging))?;
+            make.write_back()?;
+            context.step("snapshot.volume")?;
+            self.take(context, store.as_ref(), &head.volume, make)
         })?;
         let means = if capabilities.snapshot_cost == Cost::Constant { Means::Snapshot } else { Means::Copy };
         Ok(Outcome {

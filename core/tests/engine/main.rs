@@ -26,6 +26,7 @@ mod creating;
 mod destroying;
 mod flattening;
 mod opening;
+mod power;
 mod racing;
 mod renaming;
 mod restoring;

@@ -17,7 +17,7 @@ rebooted() {
         mount --bind "$1" /proc/sys/kernel/random/boot_id; keiki=$2 lxcpath=$3; shift 3; exec "$keiki" -P "$lxcpath" "$@"' \
         rebooted "$work/boot_id" "$programs/keiki" "$P" "$@"
 }
-for step in clone.staging clone.volume clone.config clone.publish clone.relations clone.record; do
+for step in clone.staging clone.config clone.volume clone.sync clone.publish clone.relations clone.record; do
     yard "reboot-$step"
     claim "overlay: a container before $step" marked base
     KEIKI_FAILPOINT=$step:kill quiet keiki clone --snapshot base web
@@ -53,7 +53,7 @@ if quiet keiki stores && keiki stores --format csv | cut -d, -f1 | grep -qx loop
     umount "$work/held"
     losetup -d "$device" 2>/dev/null
     claim "loop: its content is there" has_mark base "of base"
-    KEIKI_FAILPOINT=clone.config:kill quiet keiki clone --copy base web
+    KEIKI_FAILPOINT=clone.sync:kill quiet keiki clone --copy base web
     claim "loop: after a reboot in a clone the check finds nothing" rebooted check
     claim "loop: what was there is there" has_mark base "of base"
     claim "loop: the clone can be made" keiki clone --copy base again

@@ -50,7 +50,7 @@ impl Ground {
             home,
             options: Properties::new(),
         };
-        Volume::new(placement.id, BtrfsStore.place(&placement, None).unwrap())
+        Volume::new(placement.id, BtrfsStore::new().place(&placement, None).unwrap())
     }
 }
 

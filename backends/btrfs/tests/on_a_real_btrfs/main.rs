@@ -23,7 +23,7 @@ use crate::ground::{Ground, root, wait};
 #[test]
 fn a_volume_is_made_marked_cloned_and_destroyed_with_what_hangs_below() {
     let Some(ground) = Ground::make() else { return };
-    let (store, context) = (BtrfsStore, Context::default());
+    let (store, context) = (BtrfsStore::new(), Context::default());
     let base = ground.volume("base");
     assert_eq!(wait(store.probe(&base)).unwrap(), Presence::Absent);
     wait(store.create(&context, &base)).unwrap();
@@ -62,7 +62,7 @@ fn a_volume_is_made_marked_cloned_and_destroyed_with_what_hangs_below() {
 #[test]
 fn a_snapshot_refuses_writes_and_an_unmarked_one_is_partial() {
     let Some(ground) = Ground::make() else { return };
-    let (store, context) = (BtrfsStore, Context::default());
+    let (store, context) = (BtrfsStore::new(), Context::default());
     let (base, snapshot, other) = (ground.volume("base"), ground.volume("snapshot"), ground.volume("other"));
     wait(store.create(&context, &base)).unwrap();
     wait(store.snapshots().unwrap().snapshot(&context, &base, &snapshot)).unwrap();
@@ -87,7 +87,7 @@ fn a_snapshot_refuses_writes_and_an_unmarked_one_is_partial() {
 #[test]
 fn foreign_directories_are_refused_and_left_alone() {
     let Some(ground) = Ground::make() else { return };
-    let (store, context) = (BtrfsStore, Context::default());
+    let (store, context) = (BtrfsStore::new(), Context::default());
     let volume = ground.volume("taken");
     std::fs::create_dir(root(&volume)).unwrap();
     std::fs::write(root(&volume).join("precious"), "data").unwrap();
@@ -100,6 +100,6 @@ fn foreign_directories_are_refused_and_left_alone() {
 fn a_directory_off_btrfs_is_unavailable_with_a_reason() {
     let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
     let pool = Pool { path: elsewhere.path().to_owned(), options: Properties::new() };
-    let availability = wait(BtrfsStore.availability(&pool));
+    let availability = wait(BtrfsStore::new().availability(&pool));
     assert!(format!("{availability:?}").contains("not on a btrfs"), "{availability:?}");
 }

@@ -11,7 +11,7 @@ use crate::ground::{Ground, root, shell, wait};
 
 fn with_nested(ground: &Ground) -> Volume {
     let base = ground.volume("base");
-    wait(BtrfsStore.create(&Context::default(), &base)).unwrap();
+    wait(BtrfsStore::new().create(&Context::default(), &base)).unwrap();
     shell(&format!(
         "cd {}; mkdir -p var/lib; btrfs -q subvolume create var/lib/machines; echo one > var/lib/machines/image
          btrfs -q subvolume create var/lib/machines/deep; echo two > var/lib/machines/deep/file; echo three > top",
@@ -27,7 +27,7 @@ fn content(root: &Path) -> String {
 #[test]
 fn clones_snapshots_and_restores_keep_what_nested_subvolumes_hold() {
     let Some(ground) = Ground::make() else { return };
-    let (store, context) = (BtrfsStore, Context::default());
+    let (store, context) = (BtrfsStore::new(), Context::default());
     let base = with_nested(&ground);
     let (snapshot, clone, restored) =
         (ground.volume("snapshot"), ground.volume("clone"), ground.volume("restored"));
@@ -63,7 +63,7 @@ fn clones_snapshots_and_restores_keep_what_nested_subvolumes_hold() {
 #[test]
 fn a_snapshot_that_was_never_marked_is_taken_anew_with_all_that_is_nested() {
     let Some(ground) = Ground::make() else { return };
-    let (store, context) = (BtrfsStore, Context::default());
+    let (store, context) = (BtrfsStore::new(), Context::default());
     let base = with_nested(&ground);
     let clone = ground.volume("clone");
     shell(&format!("btrfs -q subvolume snapshot {} {}", root(&base).display(), root(&clone).display()));
@@ -76,7 +76,7 @@ fn a_snapshot_that_was_never_marked_is_taken_anew_with_all_that_is_nested() {
 #[test]
 fn hundreds_of_nested_subvolumes_are_cloned_and_destroyed() {
     let Some(ground) = Ground::make() else { return };
-    let (store, context) = (BtrfsStore, Context::default());
+    let (store, context) = (BtrfsStore::new(), Context::default());
     let (base, clone) = (ground.volume("base"), ground.volume("clone"));
     wait(store.create(&context, &base)).unwrap();
     // One call of the kernel names 255.
@@ -95,7 +95,7 @@ fn hundreds_of_nested_subvolumes_are_cloned_and_destroyed() {
 #[test]
 fn what_was_written_into_a_new_volume_is_on_the_disk_after_the_barrier() {
     let Some(ground) = Ground::make() else { return };
-    let (store, context) = (BtrfsStore, Context::default());
+    let (store, context) = (BtrfsStore::new(), Context::default());
     let volume = ground.volume("base");
     wait(store.create(&context, &volume)).unwrap();
     let file = root(&volume).join("file");

@@ -17,7 +17,7 @@ const MEGABYTE: u64 = 1 << 20;
 
 /// Makes a volume with four megabytes and a clone of it that writes one more.
 fn pair(ground: &Ground) -> [Volume; 2] {
-    let (store, context) = (BtrfsStore, Context::default());
+    let (store, context) = (BtrfsStore::new(), Context::default());
     let (base, clone) = (ground.volume("base"), ground.volume("clone"));
     wait(store.create(&context, &base)).unwrap();
     std::fs::write(root(&base).join("file"), vec![7; 4 << 20]).unwrap();
@@ -44,7 +44,7 @@ fn is_about(bytes: Option<Bytes>, megabytes: u64) -> bool {
 }
 
 fn measured(volumes: &[Volume]) -> Vec<Usage> {
-    wait(BtrfsStore.usage(&Context::default(), volumes)).unwrap()
+    wait(BtrfsStore::new().usage(&Context::default(), volumes)).unwrap()
 }
 
 #[test]
@@ -76,7 +76,8 @@ fn without_quotas_the_size_is_approximate_and_a_limit_names_the_remedy() {
     let clone = measured(&pair)[1];
     assert!(is_about(clone.referenced, 5) && clone.exclusive.is_none(), "{clone:?}");
     assert_eq!(clone.exactness, Exactness::Approximate);
-    let quota = BtrfsStore.quota().unwrap();
+    let store = BtrfsStore::new();
+    let quota = store.quota().unwrap();
     let error = wait(quota.set_quota(&Context::default(), &pair[0], Some(Bytes(MEGABYTE)))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(format!("{error:?}").contains("btrfs quota enable --simple"), "{error:?}");
@@ -86,7 +87,7 @@ fn without_quotas_the_size_is_approximate_and_a_limit_names_the_remedy() {
 fn a_limit_is_enforced_shown_and_lifted_with_either_kind() {
     for accounting in [Accounting::Full, Accounting::Simple] {
         let Some(ground) = with_quotas(accounting) else { continue };
-        let (store, context) = (BtrfsStore, Context::default());
+        let (store, context) = (BtrfsStore::new(), Context::default());
         let volume = ground.volume("base");
         wait(store.create(&context, &volume)).unwrap();
         let limit = |bytes| wait(store.quota().unwrap().set_quota(&context, &volume, bytes));

@@ -51,14 +51,14 @@ fn volume(lxcpath: &Path, name: &str) -> Volume {
     std::fs::create_dir_all(&home).unwrap();
     let (id, container) = (VolumeId::generate(), ContainerName::parse(name).unwrap());
     let placement = Placement { id, container, role: VolumeRole::Head, home, options: Properties::new() };
-    Volume::new(id, BtrfsStore.place(&placement, None).unwrap())
+    Volume::new(id, BtrfsStore::new().place(&placement, None).unwrap())
 }
 
 #[test]
 #[ignore = "started by every_verb_but_quotas_works_in_a_user_namespace"]
 fn inside() {
     let lxcpath = PathBuf::from(std::env::var_os(LXCPATH).unwrap());
-    let (store, context) = (BtrfsStore, Context::default());
+    let (store, context) = (BtrfsStore::new(), Context::default());
     let pool = Pool { path: lxcpath.clone(), options: Properties::new() };
     assert!(store.capabilities(&pool).unwrap().unprivileged);
     let base = volume(&lxcpath, "base");

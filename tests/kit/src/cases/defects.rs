@@ -100,11 +100,13 @@ fn defect_02_a_foreign_object_is_never_adopted_by_create(bench: &Bench<'_>) -> V
 
 /// LXC's `lxc-copy -B btrfs` onto a path that is not btrfs exits 0 and writes `btrfs:` into the config of a plain folder.
 fn defect_03_a_store_that_cannot_work_here_writes_nothing(bench: &Bench<'_>) -> Verdict {
-    let availability = bench.wait(BtrfsStore.availability(&bench.pool()));
-    if !matches!(availability, Availability::Unavailable { .. }) || bench.store.kind() == BtrfsStore.kind() {
+    let availability = bench.wait(BtrfsStore::new().availability(&bench.pool()));
+    if !matches!(availability, Availability::Unavailable { .. })
+        || bench.store.kind() == BtrfsStore::new().kind()
+    {
         return Ok(Proof::Skipped("a file system that is not btrfs".to_owned()));
     }
-    let registry = bench.rig.registry().with(Arc::new(BtrfsStore));
+    let registry = bench.rig.registry().with(Arc::new(BtrfsStore::new()));
     let lxcpath = bench.ground().lxcpath();
     let yard = Yard::with_stores(bench.rig, registry, bench.ground(), Arc::new(Idle), PATIENCE)?;
     yard.make(Op::create("a"))?;

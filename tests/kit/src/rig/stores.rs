@@ -22,7 +22,7 @@ pub fn in_tree() -> Vec<Box<dyn Rig>> {
         Box::new(overlay(Native)),
         Box::new(overlay(Btrfs)),
         Box::new(overlay(Tmpfs)),
-        Box::new(PathRig::new(Arc::new(BtrfsStore), Btrfs).with_companion(Arc::new(DirStore::new()))),
+        Box::new(PathRig::new(Arc::new(BtrfsStore::new()), Btrfs).with_companion(Arc::new(DirStore::new()))),
         Box::new(ZfsRig::new()),
         Box::new(LvmRig::new(LvmSort::Plain)),
         Box::new(LvmRig::new(LvmSort::Thin)),

@@ -8,10 +8,11 @@
 //! carries ([`Mark`]), without any state, and removed by [`remove_marked`]; hardware that was lent comes home by [`give_back`].
 //!
 //! It speaks `rtnetlink` over a blocking socket: the monitor has one thread and no executor (`docs/decisions/0012-network.md`).
-//! It reads no configuration of containers, runs no script of theirs, and holds no lock.
+//! The host's own bridge, with addresses, names and a way out, is [`bridge`]. The crate reads no configuration of containers, runs no script of theirs, and holds no lock.
 #![forbid(unsafe_code)]
 
 mod address;
+pub mod bridge;
 mod hardware;
 mod host;
 mod inside;

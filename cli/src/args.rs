@@ -16,7 +16,9 @@ use clap::{Parser, Subcommand};
 pub(crate) use config::{
     Config, ConfigCheck, ConfigClear, ConfigGet, ConfigKeys, ConfigMigrate, ConfigSet, ConfigShow, ConfigVerb,
 };
-pub(crate) use lifecycle::{Attach, Exec, Run, Start, Stop, Wait};
+pub(crate) use lifecycle::{
+    Attach, Autostart, AutostartAction, Cgroup, Exec, Freeze, Run, Start, Stop, Wait,
+};
 pub(crate) use reading::{Check, Df, Info, Ls, Stores, Tree};
 pub(crate) use storage::{
     Clone, Create, Destroy, Flatten, Promote, Quota, Rename, Resize, Snapshot, SnapshotComment,
@@ -89,6 +91,14 @@ pub(crate) enum Verb {
     Exec(Exec),
     /// Run a command as the init of a container, in the foreground
     Run(Run),
+    /// Suspend all processes of running containers
+    Freeze(Freeze),
+    /// Let the processes of suspended containers go on
+    Unfreeze(Freeze),
+    /// Read or set a limit of a running container
+    Cgroup(Cgroup),
+    /// Start, stop or list the containers that shall run from boot on
+    Autostart(Autostart),
     /// Wait until a container is in a state
     Wait(Wait),
     /// Make containers that begin as another one

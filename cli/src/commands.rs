@@ -1,6 +1,8 @@
 //! The verbs, one file each. A verb parses names, asks the runtime, and says what was done.
 
 mod attach;
+mod autostart;
+mod cgroup;
 mod check;
 mod clone;
 mod config;
@@ -9,6 +11,7 @@ mod destroy;
 mod df;
 mod exec;
 mod flatten;
+mod freeze;
 mod info;
 mod ls;
 mod outcome;
@@ -44,6 +47,10 @@ pub(crate) fn run(session: &Session, verb: &Verb) -> Result<Exit> {
         Verb::Attach(args) => attach::run(session, args),
         Verb::Exec(args) => exec::run(session, args),
         Verb::Run(args) => run::run(session, args),
+        Verb::Freeze(args) => freeze::freeze(session, args),
+        Verb::Unfreeze(args) => freeze::unfreeze(session, args),
+        Verb::Cgroup(args) => cgroup::run(session, args),
+        Verb::Autostart(args) => autostart::run(session, args),
         Verb::Wait(args) => wait::run(session, args),
         Verb::Clone(args) => clone::run(session, args),
         Verb::Snapshot(args) => snapshot::run(session, &args.verb),

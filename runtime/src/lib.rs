@@ -30,6 +30,6 @@ pub use default_config::default_config;
 pub use options::{
     AttachCommand, Running, RuntimeOptions, StartOptions, Started, StopMode, StopOptions, Terminal,
 };
-pub use runtime::Runtime;
+pub use runtime::{Runtime, StartWish};
 pub use settings::start_warnings;
 pub use status::{ContainerState, ContainerStatus, Manager};

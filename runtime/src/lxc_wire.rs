@@ -10,6 +10,8 @@ use crate::rundir::fnv_1a;
 use crate::status::ContainerState;
 
 pub(crate) const STOP: i32 = 2;
+pub(crate) const FREEZE: i32 = 15;
+pub(crate) const UNFREEZE: i32 = 16;
 pub(crate) const GET_STATE: i32 = 3;
 pub(crate) const GET_INIT_PID: i32 = 4;
 pub(crate) const GET_CLONE_FLAGS: i32 = 5;

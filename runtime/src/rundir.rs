@@ -6,7 +6,8 @@
 //!     └── <name>/
 //!         ├── lock                held by the monitor for its whole life: held = alive, also when it is suspended
 //!         ├── state               JSON, replaced atomically: boot, monitor, first process, cgroups
-//!         └── filter              JSON: the filter of system calls, for programs that are attached
+//!         ├── filter              JSON: the filter of system calls, for programs that are attached
+//!         └── frozen                there while its processes are suspended, so that those who wait for it wake
 //! ```
 //!
 //! A free lock with a state file is a monitor that was killed; whoever takes the lock next cleans up after it
@@ -23,7 +24,7 @@ use keiki_core::engine::ContainerKey;
 use keiki_core::{Error, ErrorKind, Result, ResultExt};
 use keiki_network::Planned;
 use keiki_seccomp::Program;
-use keiki_sys::cgroup::Cgroup;
+use keiki_sys::cgroup::{Cgroup, Freeze};
 use keiki_sys::lock::{self, Locked};
 use keiki_sys::process::Identity;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,17 @@ pub(crate) struct StateRecord {
     pub(crate) interfaces: Vec<Planned>,
     /// When it was started, in seconds since 1970.
     pub(crate) started: u64,
+}
+
+impl StateRecord {
+    /// Returns what the container does; whether its processes are suspended, the kernel knows.
+    pub(crate) fn seen_state(&self) -> ContainerState {
+        let is_frozen = || self.cgroups.first().is_some_and(|path| Cgroup::at(path).is_frozen());
+        match self.state {
+            ContainerState::Running if is_frozen() => ContainerState::Frozen,
+            state => state,
+        }
+    }
 }
 
 /// A process that outlives reuse of its number.
@@ -167,6 +179,20 @@ impl RunDir {
         fs::rename(&staged, &path)
     }
 
+    /// Wakes those who wait for a change, when its processes were suspended or resumed.
+    pub(crate) fn mark_frozen(&self, freeze: Freeze) -> io::Result<()> {
+        let path = self.0.join("frozen");
+        match freeze {
+            Freeze::On => {
+                OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path).map(drop)
+            }
+            Freeze::Off => match fs::remove_file(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            },
+        }
+    }
+
     /// Keeps the filter of system calls, for whoever attaches a program.
     pub(crate) fn write_filter(&self, filter: &Program) -> io::Result<()> {
         let mut options = OpenOptions::new();
@@ -186,7 +212,7 @@ impl RunDir {
 
     /// Removes everything. The caller holds the lock.
     pub(crate) fn remove(&self, _lock: &RunLock) -> io::Result<()> {
-        for name in ["filter", "state.new", "state", "lock"] {
+        for name in ["frozen", "filter", "state.new", "state", "lock"] {
             match fs::remove_file(self.0.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}

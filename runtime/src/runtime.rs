@@ -1,6 +1,8 @@
 //! [`Runtime`]: a volume composed with a configuration and a lifecycle, for callers with any number of threads.
 
+mod control;
 mod observe;
+mod wishes;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -27,6 +29,8 @@ use crate::plan::{AttachPlan, Report, StartPlan, Stdio};
 use crate::rundir::{RunDir, RunLock, StateRecord};
 use crate::wait;
 use crate::{exec, settings};
+
+pub use wishes::StartWish;
 
 /// How long an operation waits for another that holds the same container.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -314,8 +318,7 @@ impl Runtime {
             return Ok(Inhabited { init: process.into(), cgroup: None, filter: settings.confinement.filter });
         }
         self.engine.container(key)?;
-        Err(Error::new(ErrorKind::InvalidArgument, format!("container `{}` does not run", key.name))
-            .with_hint(format!("start it: `keiki start {}`", key.name)))
+        Err(control::not_running(key))
     }
 
     /// Destroys a container, which is killed first if that is asked for.

@@ -227,16 +227,29 @@ impl Cgroup {
         self.write("cgroup.freeze", if freeze == Freeze::On { "1" } else { "0" })
     }
 
+    /// Waits until all its processes are suspended, or none is.
+    ///
+    /// # Errors
+    /// `ETIMEDOUT`: a process that waits in the kernel is suspended when it comes back.
+    pub fn wait_until_frozen(&self, freeze: Freeze, timeout: Duration) -> Result<()> {
+        self.wait_while(if freeze == Freeze::On { "frozen 0" } else { "frozen 1" }, timeout)
+    }
+
     /// Waits until no process is in it, without asking again and again.
     ///
     /// # Errors
     /// `ETIMEDOUT`.
     pub fn wait_until_empty(&self, timeout: Duration) -> Result<()> {
+        self.wait_while("populated 1", timeout)
+    }
+
+    /// Waits as long as the kernel says `line` of it.
+    fn wait_while(&self, line: &str, timeout: Duration) -> Result<()> {
         let path = self.0.join("cgroup.events");
         let deadline = Instant::now() + timeout;
         while let Ok(events) = fs::File::open(&path) {
             let text = io::read_to_string(&events).unwrap_or_default();
-            if !text.lines().any(|line| line == "populated 1") {
+            if !text.lines().any(|said| said == line) {
                 return Ok(());
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -247,6 +260,19 @@ impl Cgroup {
             }
         }
         Ok(())
+    }
+
+    /// Returns what one of its files says, without the last line's end.
+    ///
+    /// # Errors
+    /// `EINVAL` for a name that is a path, `ENOENT`, `EOPNOTSUPP` for one that can only be written.
+    pub fn read(&self, file: &str) -> Result<String> {
+        let shown = || format!("read({:?})", self.0.join(file));
+        if file.contains('/') || file == ".." || file.is_empty() {
+            return Err(CallError::new(shown(), Errno::INVAL));
+        }
+        let text = fs::read_to_string(self.0.join(file)).of_call(shown)?;
+        Ok(text.strip_suffix('\n').map_or(text.clone(), str::to_owned))
     }
 
     /// Kills what is in it, waits, and removes it with everything below.

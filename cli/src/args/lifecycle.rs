@@ -32,6 +32,62 @@ pub(crate) struct Stop {
     pub(crate) timeout: u64,
 }
 
+/// `keiki freeze` and `keiki unfreeze`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Freeze {
+    /// The containers
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+/// `keiki cgroup`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cgroup {
+    /// The container
+    pub(crate) name: String,
+    /// A file of its cgroup: memory.max, cpu.weight, pids.current
+    pub(crate) file: String,
+    /// What to write into it, until the container stops
+    pub(crate) value: Option<String>,
+}
+
+/// `keiki autostart`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Autostart {
+    #[command(flatten)]
+    pub(crate) action: AutostartAction,
+    /// Only print which containers, and the seconds to wait after each
+    #[arg(short = 'L', long)]
+    pub(crate) list: bool,
+    /// Whatever their groups
+    #[arg(short, long, conflicts_with = "groups")]
+    pub(crate) all: bool,
+    /// Also those without lxc.start.auto = 1
+    #[arg(short = 'A', long)]
+    pub(crate) ignore_auto: bool,
+    /// Groups, one after the other; an empty one is that of containers without a group, and the default
+    #[arg(short, long, value_name = "GROUP", value_delimiter = ',')]
+    pub(crate) groups: Vec<String>,
+    /// Seconds that a shutdown may take before the container is killed
+    #[arg(short, long, value_name = "S", default_value_t = 60)]
+    pub(crate) timeout: u64,
+}
+
+/// What `keiki autostart` does; without a word it starts.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+pub(crate) struct AutostartAction {
+    /// Stop and start those that run
+    #[arg(short, long)]
+    pub(crate) reboot: bool,
+    /// Shut down those that run, in the reverse order
+    #[arg(short, long)]
+    pub(crate) shutdown: bool,
+    /// Kill those that run, in the reverse order
+    #[arg(short, long)]
+    pub(crate) kill: bool,
+}
+
 /// `keiki attach`.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "keiki attach [OPTIONS] <NAME> [-- <CMD>...]")]

@@ -160,3 +160,37 @@ fn what_does_not_run_cannot_be_used() {
     --- exit 3
     ");
 }
+
+#[test]
+fn containers_are_frozen_limited_and_let_go() {
+    need_host!();
+    let bed = Bed::new();
+    bed.base("dir");
+    assert_eq!(bed.line("freeze base").code, 2, "it does not run");
+    bed.line("start base").ok();
+    assert_eq!(bed.line("freeze base").ok(), "froze base\n");
+    assert!(bed.line("ls --format csv -c name,state").ok().contains("base,FROZEN"));
+    assert_eq!(bed.line("unfreeze base").ok(), "unfroze base\n");
+    assert_eq!(bed.line("cgroup base cgroup.max.depth 5").ok(), "set cgroup.max.depth of base to 5\n");
+    assert_eq!(bed.line("cgroup base cgroup.max.depth").ok(), "5\n");
+    assert_eq!(bed.line("cgroup base ../x").code, 2);
+    assert_eq!(bed.line("cgroup base no.such").code, 3);
+    bed.line("stop --kill base").ok();
+    bed.assert_clean();
+}
+
+#[test]
+fn autostart_starts_those_who_ask_for_it_and_stops_them() {
+    need_host!();
+    let bed = Bed::new();
+    bed.base("dir");
+    bed.line("clone --copy base second").ok();
+    let config = bed.lxcpath().join("second/config");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}lxc.start.auto = 1\nlxc.start.delay = 0\n")).unwrap();
+    assert_eq!(bed.line("autostart --list").ok(), "second 0\n");
+    assert_eq!(bed.line("autostart").ok(), "started second (pid N)\n");
+    assert_eq!(bed.line("autostart").ok(), "");
+    assert_eq!(bed.line("autostart --kill").ok(), "stopped second\n");
+    bed.assert_clean();
+}

@@ -2,9 +2,35 @@
 
 use crate::harness::Bed;
 
-const VERBS: [&str; 21] = [
-    "create", "start", "stop", "attach", "exec", "run", "wait", "clone", "snapshot", "destroy", "rename",
-    "flatten", "promote", "resize", "quota", "ls", "info", "tree", "df", "stores", "check",
+const VERBS: [&str; 28] = [
+    "create",
+    "start",
+    "stop",
+    "attach",
+    "exec",
+    "run",
+    "freeze",
+    "unfreeze",
+    "cgroup",
+    "autostart",
+    "wait",
+    "clone",
+    "snapshot",
+    "send",
+    "receive",
+    "destroy",
+    "rename",
+    "flatten",
+    "promote",
+    "resize",
+    "quota",
+    "config",
+    "ls",
+    "info",
+    "tree",
+    "df",
+    "stores",
+    "check",
 ];
 
 #[test]
@@ -38,31 +64,35 @@ fn exit_codes_are_in_the_help() {
     Usage: keiki [OPTIONS] <COMMAND>
 
     Commands:
-      create    Make a container from a template
-      start     Start a container in the background
-      stop      Stop running containers
-      attach    Open a shell in a running container
-      exec      Run a command in a running container and pass on its exit code
-      run       Run a command as the init of a container, in the foreground
-      wait      Wait until a container is in a state
-      clone     Make containers that begin as another one
-      snapshot  Take, list, restore and destroy snapshots
-      send      Write a container with its snapshots to stdout, for `keiki receive`
-      receive   Read what `keiki send` wrote from stdin
-      destroy   Destroy containers
-      rename    Give a container another name
-      flatten   Make a container independent of those that it was cloned from
-      promote   Let those that a container was cloned from depend on it instead
-      resize    Make a container's volume larger or smaller
-      quota     Limit what a container may hold
-      config    Read, check and change the configuration of containers
-      ls        List containers [alias: list]
-      info      Show one container
-      tree      Draw who was made from whom, and who needs whom
-      df        Show the space that containers take
-      stores    Show the stores, what each can do here, and what is missing
-      check     Compare the catalogue with what is on disk
-      help      Print this message or the help of the given subcommand(s)
+      create     Make a container from a template
+      start      Start a container in the background
+      stop       Stop running containers
+      attach     Open a shell in a running container
+      exec       Run a command in a running container and pass on its exit code
+      run        Run a command as the init of a container, in the foreground
+      freeze     Suspend all processes of running containers
+      unfreeze   Let the processes of suspended containers go on
+      cgroup     Read or set a limit of a running container
+      autostart  Start, stop or list the containers that shall run from boot on
+      wait       Wait until a container is in a state
+      clone      Make containers that begin as another one
+      snapshot   Take, list, restore and destroy snapshots
+      send       Write a container with its snapshots to stdout, for `keiki receive`
+      receive    Read what `keiki send` wrote from stdin
+      destroy    Destroy containers
+      rename     Give a container another name
+      flatten    Make a container independent of those that it was cloned from
+      promote    Let those that a container was cloned from depend on it instead
+      resize     Make a container's volume larger or smaller
+      quota      Limit what a container may hold
+      config     Read, check and change the configuration of containers
+      ls         List containers [alias: list]
+      info       Show one container
+      tree       Draw who was made from whom, and who needs whom
+      df         Show the space that containers take
+      stores     Show the stores, what each can do here, and what is missing
+      check      Compare the catalogue with what is on disk
+      help       Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help

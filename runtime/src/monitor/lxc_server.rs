@@ -14,6 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use keiki_sys::cgroup::{Cgroup, Freeze};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{
@@ -142,6 +143,14 @@ impl LxcServer {
             None => refuse(&client.socket, Errno::INVAL),
         };
         match header.command {
+            lxc_wire::FREEZE | lxc_wire::UNFREEZE => {
+                let freeze = if header.command == lxc_wire::FREEZE { Freeze::On } else { Freeze::Off };
+                match cgroup.map(|path| Cgroup::at(path).freeze(freeze)) {
+                    Some(Ok(())) => number(0),
+                    Some(Err(error)) => refuse(&client.socket, error.errno),
+                    None => refuse(&client.socket, Errno::NOSYS),
+                }
+            }
             lxc_wire::GET_STATE => number(u64::from(state.number())),
             lxc_wire::GET_INIT_PID => number(u64::from(running.pid)),
             lxc_wire::GET_CLONE_FLAGS => number(CLONE_FLAGS),

@@ -106,7 +106,8 @@ impl Monitor {
                     }
                     Source::Relay(_) => {}
                     Source::Lxc(at) => {
-                        if lxc.serve(at, &running, self.record.state, self.record.cgroups.first()) {
+                        let state = self.record.seen_state();
+                        if lxc.serve(at, &running, state, self.record.cgroups.first()) {
                             self.kill(&running)?;
                         }
                     }
@@ -118,7 +119,7 @@ impl Monitor {
             if has_ended(&running.pidfd) {
                 break process::reap(&running.pidfd).at("reap the first process")?;
             }
-            lxc.tell(self.record.state, &self.plan.name);
+            lxc.tell(self.record.seen_state(), &self.plan.name);
         };
         if let Some(relay) = &mut relay {
             relay.finish();

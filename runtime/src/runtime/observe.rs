@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use keiki_core::Result;
 use keiki_core::engine::ContainerKey;
-use keiki_sys::cgroup::Cgroup;
 
 use super::Runtime;
 use crate::lxc::{self, Sockets};
@@ -126,10 +125,7 @@ fn observe_own(directory: &RunDir) -> Result<Option<Seen>> {
     }
     let starting = Seen { state: ContainerState::Starting, pid: None, manager: Manager::Keiki };
     let Some(record) = directory.read()? else { return Ok(Some(starting)) };
-    let is_frozen = record.state == ContainerState::Running
-        && record.cgroups.first().is_some_and(|path| Cgroup::at(path).is_frozen());
-    let state = if is_frozen { ContainerState::Frozen } else { record.state };
-    Ok(Some(Seen { state, pid: record.init.map(|init| init.pid), ..starting }))
+    Ok(Some(Seen { state: record.seen_state(), pid: record.init.map(|init| init.pid), ..starting }))
 }
 
 fn status(seen: Option<Seen>, record: keiki_core::engine::ContainerRecord) -> ContainerStatus {

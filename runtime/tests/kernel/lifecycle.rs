@@ -204,3 +204,56 @@ fn a_host_with_version_2_cgroups_only_will_do() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("3 passed"), "{text}");
 }
+
+#[test]
+fn a_suspended_container_stands_still_is_told_as_frozen_and_goes_on() {
+    let Some(mut ground) = ground() else { return };
+    let key = ground.create("frozen", "");
+    ground.start(&key, &["/bin/sh", "-c", "while :; do echo x >> /ticks; sleep 0.01; done"]);
+    let waiter = {
+        let (directory, key) = (ground.directory.path().to_owned(), key.clone());
+        std::thread::spawn(move || {
+            super::ground::open(&directory).wait(
+                &key,
+                &[ContainerState::Frozen],
+                Some(Duration::from_secs(20)),
+            )
+        })
+    };
+    match ground.runtime.freeze(&key) {
+        Err(error) if error.kind() == ErrorKind::Unavailable => return ground.kill(&key),
+        other => other.unwrap(),
+    }
+    assert_eq!(waiter.join().unwrap().unwrap(), ContainerState::Frozen);
+    let ticks = || std::fs::metadata(key.home().join("rootfs/ticks")).unwrap().len();
+    let before = ticks();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(ticks(), before);
+    ground.runtime.freeze(&key).unwrap();
+    ground.runtime.unfreeze(&key).unwrap();
+    assert_eq!(ground.runtime.state(&key).unwrap(), ContainerState::Running);
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while ticks() == before {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    ground.runtime.freeze(&key).unwrap();
+    ground.kill(&key);
+    assert_eq!(ground.runtime.freeze(&key).unwrap_err().kind(), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn limits_are_read_and_set_by_the_names_of_the_kernels_files() {
+    let Some(mut ground) = ground() else { return };
+    let key = ground.create("limits", "");
+    ground.start_sleeper(&key);
+    assert_eq!(ground.runtime.cgroup_value(&key, "cgroup.freeze").unwrap(), "0");
+    let depth = |value: &str| ground.runtime.set_cgroup_value(&key, "cgroup.max.depth", value);
+    depth("3").unwrap();
+    assert_eq!(ground.runtime.cgroup_value(&key, "cgroup.max.depth").unwrap(), "3");
+    assert_eq!(depth("many").unwrap_err().kind(), ErrorKind::InvalidArgument);
+    for bad in ["../cgroup.freeze", "", "no.such.file"] {
+        assert!(ground.runtime.cgroup_value(&key, bad).is_err(), "{bad}");
+    }
+    ground.kill(&key);
+}

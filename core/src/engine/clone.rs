@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lineage::Edge;
 use crate::registry::StoreChoice;
-use crate::store::{BackingStore, CloneJob, Pool};
+use crate::store::{BackingStore, Pool};
 use crate::volume::{Properties, StoreKind, Volume};
 
 /// How clones will be made.
@@ -212,13 +212,10 @@ impl Engine {
     fn clone_volumes(&self, context: &Context, way: &Way, source: &Volume, make: &Make) -> Result<Cost> {
         let staged: Vec<Volume> = make.made.iter().map(Made::staged_volume).collect();
         if let (true, Some(clones)) = (way.native, way.store.clones()) {
-            let jobs: Vec<CloneJob> =
-                staged.iter().map(|target| CloneJob { target: target.clone() }).collect();
-            let results = self.wait(clones.clone_from(context, source, &jobs));
-            match results.into_iter().collect::<Result<Vec<()>>>() {
+            match self.clone_natively(context, clones, source, staged.iter().cloned()) {
                 // Another group, another file system: what cannot share can still be copied, and a copy is what was asked for.
                 Err(error) if way.means == Means::Copy && error.kind() == ErrorKind::Unsupported => {}
-                other => return other.map(|_| way.cost()),
+                other => return other.map(|()| way.cost()),
             }
             for target in &staged {
                 self.wait(way.store.destroy(context, target))?;

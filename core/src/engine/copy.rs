@@ -1,4 +1,4 @@
-//! Copies between any two stores: the source is mounted read-only, the target for filling, both detached, and the tree is copied
+//! Clones by a store's own verb, and copies between any two stores: the source is mounted read-only, the target for filling, both detached, and the tree is copied
 //! from descriptor to descriptor with everything that it is made of.
 
 use std::os::fd::AsFd;
@@ -10,6 +10,7 @@ use crate::capability::Cost;
 use crate::context::{Context, Progress};
 use crate::error::{Result, ResultExt};
 use crate::mount_plan::{self, AttachMode};
+use crate::store::{CloneJob, Clones};
 use crate::volume::Volume;
 
 impl Engine {
@@ -22,6 +23,18 @@ impl Engine {
         }
         self.wait(store.create(context, target))?;
         self.copy_content(context, source, target).map(drop)
+    }
+
+    /// Makes clones of `source` by its store's own verb, as one batch.
+    pub(super) fn clone_natively(
+        &self,
+        context: &Context,
+        group: &dyn Clones,
+        source: &Volume,
+        targets: impl IntoIterator<Item = Volume>,
+    ) -> Result<()> {
+        let jobs: Vec<CloneJob> = targets.into_iter().map(|target| CloneJob { target }).collect();
+        self.wait(group.clone_from(context, source, &jobs)).into_iter().collect()
     }
 
     /// Makes the empty volume `target` hold what `source` shows.

@@ -10,13 +10,13 @@
 //! reach, when it is the first to go. Behind it the intent stays until all is reclaimed: a busy mount or a kill delays the
 //! space, never the deletion.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::ancestry::Ancestry;
 use super::busy::{require_unbound, require_unmounted};
-use super::catalogue::Neighbourhood;
 use super::catalogue::journal as rows;
+use super::catalogue::{Neighbourhood, VolumeRow};
 use super::discover::snapshot_as_container;
 use super::intent::{Destroy, Intent, Leaving};
 use super::journal::Begun;
@@ -140,29 +140,9 @@ impl Engine {
 
     /// Turns a plan into an intent: which homes move, and where each volume will be then.
     fn describe(&self, plan: &DestroyPlan, ancestry: &Ancestry) -> Result<Destroy> {
-        let mut moves: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
-        let containers: BTreeSet<&ContainerKey> = plan.containers().into_iter().collect();
-        let mut destroy = Destroy {
-            homes: Vec::new(),
-            volumes: Vec::new(),
-            ghosts: Vec::new(),
-            containers: Vec::new(),
-            marks: Vec::new(),
-            moves: self.ghosting_moves(plan, ancestry)?,
-        };
-        self.require_free_places(&destroy.moves)?;
-        for step in &plan.steps {
-            let home = match &step.role {
-                NodeRole::Head => step.container.home(),
-                NodeRole::Snapshot(name) if !containers.contains(&step.container) => {
-                    step.container.snapshot_home(name)
-                }
-                NodeRole::Snapshot(_) | NodeRole::Layer | NodeRole::Ghost => continue,
-            };
-            let trash = home::trash(&step.container.lxcpath, VolumeId::generate());
-            moves.insert(home.clone(), trash.clone());
-            destroy.homes.push(Leaving { home, trash });
-        }
+        let moves = self.ghosting_moves(plan, ancestry)?;
+        self.require_free_places(&moves)?;
+        let mut destroy = Destroy { homes: leaving_homes(plan), moves, ..Destroy::default() };
         for step in &plan.steps {
             let row = ancestry.rows.get(&step.volume).ok_or_else(|| {
                 Error::new(
@@ -173,8 +153,8 @@ impl Engine {
             match step.action {
                 Action::Defer => destroy.ghosts.push(step.volume),
                 Action::Destroy => {
-                    let moved = self.moved(&row.volume, &row.container, &moves)?;
-                    destroy.volumes.push(destroy.moves.applied(&moved));
+                    let gone = self.in_trash(row, &destroy.homes)?;
+                    destroy.volumes.push(destroy.moves.applied(&gone));
                 }
             }
             let ancestors = ancestry.containers_above(row, &step.container);
@@ -221,25 +201,20 @@ impl Engine {
         Ok(keys)
     }
 
-    fn moved(
-        &self,
-        volume: &Volume,
-        key: &ContainerKey,
-        moves: &BTreeMap<PathBuf, PathBuf>,
-    ) -> Result<Volume> {
-        if !self.lives_in_home(volume, key)? {
+    /// Returns a volume where it is when the homes are in the trash.
+    fn in_trash(&self, row: &VolumeRow, homes: &[Leaving]) -> Result<Volume> {
+        let volume = &row.volume;
+        if !self.lives_in_home(volume, &row.container)? {
             return Ok(volume.clone());
         }
-        // The longest home first: a snapshot's lies in its container's.
-        for (from, to) in moves.iter().rev() {
-            let source = volume.source.relocated(from, to)?;
-            if source != volume.source
-                && volume.source.paths().last().is_some_and(|own| own.starts_with(from))
-            {
-                return Ok(Volume { source, ..volume.clone() });
-            }
-        }
-        Ok(volume.clone())
+        let lies_in = |home: &Path| volume.source.paths().last().is_some_and(|own| own.starts_with(home));
+        // The innermost: a snapshot's home lies in its container's.
+        let around = homes.iter().filter(|leaving| lies_in(&leaving.home));
+        let source = match around.max_by_key(|leaving| leaving.home.components().count()) {
+            Some(Leaving { home, trash }) => volume.source.relocated(home, trash)?,
+            None => volume.source.clone(),
+        };
+        Ok(Volume { source, ..volume.clone() })
     }
 
     fn unpublish(&self, context: &Context, destroy: &Destroy) -> Result<()> {
@@ -301,14 +276,7 @@ impl Engine {
         if volumes.is_empty() {
             return Ok(());
         }
-        let destroy = Destroy {
-            homes: Vec::new(),
-            volumes,
-            ghosts: Vec::new(),
-            containers: Vec::new(),
-            marks: Vec::new(),
-            moves: Moves::default(),
-        };
+        let destroy = Destroy { volumes, ..Destroy::default() };
         let begun = self.begin("reclaim", Intent::Destroy(destroy.clone()), &[])?;
         self.reclaim(context, begun, &destroy)
     }
@@ -326,6 +294,23 @@ impl Engine {
         self.unpublish(context, destroy)?;
         self.reclaim(context, begun, destroy)
     }
+}
+
+/// Returns which homes go, each with its place in the trash; a snapshot's goes with its container's.
+fn leaving_homes(plan: &DestroyPlan) -> Vec<Leaving> {
+    let containers: BTreeSet<&ContainerKey> = plan.containers().into_iter().collect();
+    let homes = plan.steps.iter().filter_map(|step| {
+        let home = match &step.role {
+            NodeRole::Head => step.container.home(),
+            NodeRole::Snapshot(name) if !containers.contains(&step.container) => {
+                step.container.snapshot_home(name)
+            }
+            NodeRole::Snapshot(_) | NodeRole::Layer | NodeRole::Ghost => return None,
+        };
+        let trash = home::trash(&step.container.lxcpath, VolumeId::generate());
+        Some(Leaving { home, trash })
+    });
+    homes.collect()
 }
 
 /// Puts back what was moved before an error.

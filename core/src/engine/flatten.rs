@@ -19,13 +19,12 @@ impl Engine {
     /// [`ErrorKind::Busy`](crate::error::ErrorKind::Busy) while it runs; [`ErrorKind::HasDependents`](crate::error::ErrorKind::HasDependents) while others need its head;
     /// [`ErrorKind::NoSpace`](crate::error::ErrorKind::NoSpace). The container is as it was then.
     pub fn flatten(&self, context: &Context, key: &ContainerKey) -> Result<Outcome> {
-        let shown = || format!("cannot flatten `{}`", key.name);
-        self.know(context, std::slice::from_ref(key)).map_err(|error| error.while_doing(shown()))?;
-        let held =
-            self.take_to_replace(context, key, "flatten").map_err(|error| error.while_doing(shown()))?;
-        let outcome = self.flatten_locked(context, key).map_err(|error| error.while_doing(shown()));
-        drop(held);
-        outcome
+        let flattened = || {
+            self.know(context, std::slice::from_ref(key))?;
+            let _held = self.take_to_replace(context, key, "flatten")?;
+            self.flatten_locked(context, key)
+        };
+        flattened().map_err(|error| error.while_doing(format!("cannot flatten `{}`", key.name)))
     }
 
     fn flatten_locked(&self, context: &Context, key: &ContainerKey) -> Result<Outcome> {

@@ -142,7 +142,7 @@ pub(super) enum Commit {
 }
 
 /// Homes that go, and what is to be reclaimed then.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Destroy {
     pub(super) homes: Vec<Leaving>,
     /// Volumes to destroy, children before parents, where they will be once the homes are in the trash.

@@ -34,22 +34,22 @@ impl Engine {
     /// [`ErrorKind::AlreadyExists`]; [`ErrorKind::Busy`] while it runs; [`ErrorKind::HasDependents`] while others
     /// find its data by path. Nothing was changed then.
     pub fn rename(&self, context: &Context, key: &ContainerKey, new: &ContainerName) -> Result<()> {
-        let shown = || format!("cannot rename `{}`", key.name);
-        self.know(context, std::slice::from_ref(key)).map_err(|error| error.while_doing(shown()))?;
-        if key.name == *new {
-            return Ok(());
-        }
         let target = ContainerKey { lxcpath: key.lxcpath.clone(), name: new.clone() };
         let relatives = || {
             let ancestry = self.ancestry(key, Neighbourhood::Whole)?;
             Ok(self.moved_containers(&self.renaming_moves(&ancestry, key, &target)?, &ancestry))
         };
-        let held = self
-            .take_with_relatives(context, key, "rename", relatives)
-            .map_err(|error| error.while_doing(shown()))?;
-        self.rename_locked(context, key, &target).map_err(|error| error.while_doing(shown()))?;
-        held.retire();
-        Ok(())
+        let renamed = || {
+            self.know(context, std::slice::from_ref(key))?;
+            if target == *key {
+                return Ok(());
+            }
+            let held = self.take_with_relatives(context, key, "rename", relatives)?;
+            self.rename_locked(context, key, &target)?;
+            held.retire();
+            Ok(())
+        };
+        renamed().map_err(|error: Error| error.while_doing(format!("cannot rename `{}`", key.name)))
     }
 
     pub(super) fn rename_locked(

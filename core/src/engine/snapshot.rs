@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lineage::Edge;
 use crate::name::SnapshotName;
-use crate::store::{BackingStore, CloneJob};
+use crate::store::BackingStore;
 use crate::volume::{Placement, Properties, Volume, VolumeId, VolumeRole};
 
 impl Engine {
@@ -171,10 +171,7 @@ impl Engine {
             }
             Some(freeze) => {
                 let group = store.clones().ok_or_else(|| unsupported(store))?;
-                let jobs: Vec<CloneJob> =
-                    staged.chain([freeze.head.clone()]).map(|target| CloneJob { target }).collect();
-                let results = self.wait(group.clone_from(context, source, &jobs));
-                results.into_iter().collect::<Result<Vec<()>>>()?;
+                self.clone_natively(context, group, source, staged.chain([freeze.head.clone()]))?;
                 self.keep_limit(context, source, &freeze.head)
             }
         }

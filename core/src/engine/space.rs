@@ -59,20 +59,13 @@ impl Engine {
             return Ok(Space { containers: Vec::new(), freed: None, needed_by: Vec::new() });
         };
         let ancestry = self.ancestry_around(first, keys)?;
-        let mut heads = Vec::with_capacity(keys.len());
-        for key in keys {
-            heads.push(match ancestry.lineage.head(key).and_then(|node| ancestry.rows.get(&node.id)) {
-                Some(row) => row.volume.clone(),
-                None => self.head_volume(key)?,
-            });
-        }
+        let recorded = |key| ancestry.rows.get(&ancestry.lineage.head(key)?.id);
+        let head = |key| recorded(key).map_or_else(|| self.head_volume(key), |row| Ok(row.volume.clone()));
+        let heads = keys.iter().map(head).collect::<Result<Vec<Volume>>>()?;
         let plan = plan_gone(&ancestry, keys, &heads)?;
         let snapshots = snapshots_of(&ancestry, keys);
-        let mut wanted: BTreeMap<VolumeId, Volume> =
-            heads.iter().map(|volume| (volume.id, volume.clone())).collect();
-        wanted.extend(
-            plan.volumes.iter().chain(snapshots.iter().flatten()).map(|volume| (volume.id, volume.clone())),
-        );
+        let wanted = heads.iter().chain(&plan.volumes).chain(snapshots.iter().flatten());
+        let wanted: BTreeMap<VolumeId, &Volume> = wanted.map(|volume| (volume.id, volume)).collect();
         let measured = self.measure(context, wanted.into_values())?;
         let of = |volume: &Volume| measured.get(&volume.id).copied().unwrap_or_default();
         let containers = keys.iter().zip(&heads).zip(&snapshots).map(|((key, volume), snapshots)| {
@@ -97,18 +90,14 @@ impl Engine {
         Ok(Space { containers, freed, needed_by: plan.needed_by })
     }
 
-    fn measure(
+    fn measure<'a>(
         &self,
         context: &Context,
-        volumes: impl Iterator<Item = Volume>,
+        volumes: impl Iterator<Item = &'a Volume>,
     ) -> Result<HashMap<VolumeId, Usage>> {
-        let mut by_kind: BTreeMap<StoreKind, Vec<Volume>> = BTreeMap::new();
-        for volume in volumes {
-            by_kind.entry(volume.kind().clone()).or_default().push(volume);
-        }
         let mut measured = HashMap::new();
-        for (kind, volumes) in by_kind {
-            let usages = self.wait(self.store(&kind)?.usage(context, &volumes))?;
+        for (kind, volumes) in by_kind(volumes) {
+            let usages = self.wait(self.store(kind)?.usage(context, &volumes))?;
             measured.extend(volumes.iter().map(|volume| volume.id).zip(usages));
         }
         Ok(measured)
@@ -121,21 +110,16 @@ impl Engine {
         volumes: &[Volume],
         measured: &HashMap<VolumeId, Usage>,
     ) -> Result<Option<Freed>> {
-        let mut by_kind: BTreeMap<&StoreKind, Vec<Volume>> = BTreeMap::new();
-        for volume in volumes {
-            by_kind.entry(volume.kind()).or_default().push(volume.clone());
-        }
         let mut total = Freed { bytes: Bytes(0), exactness: Exactness::Exact };
-        for (kind, volumes) in by_kind {
+        for (kind, volumes) in by_kind(volumes) {
             let store = self.store(kind)?.clone();
             let freed = match store.accounting() {
                 Some(group) => Some(self.wait(group.freed(context, &volumes))?),
                 None => {
                     let capabilities = self.capabilities(store.as_ref(), &key.lxcpath, volumes.first())?;
-                    let is_stacked = capabilities.parent_write == ParentWrite::Forbidden;
                     let usages =
                         volumes.iter().map(|volume| measured.get(&volume.id).copied().unwrap_or_default());
-                    sum(&usages.collect::<Vec<_>>(), is_stacked)
+                    sum(&usages.collect::<Vec<_>>(), capabilities.parent_write)
                 }
             };
             let Some(freed) = freed else { return Ok(None) };
@@ -144,6 +128,14 @@ impl Engine {
         }
         Ok(Some(total))
     }
+}
+
+fn by_kind<'a>(volumes: impl IntoIterator<Item = &'a Volume>) -> BTreeMap<&'a StoreKind, Vec<Volume>> {
+    let mut by_kind: BTreeMap<&StoreKind, Vec<Volume>> = BTreeMap::new();
+    for volume in volumes {
+        by_kind.entry(volume.kind()).or_default().push(volume.clone());
+    }
+    by_kind
 }
 
 /// What goes with a set of containers.
@@ -179,12 +171,13 @@ fn add(sum: Bytes, part: Option<Bytes>) -> Option<Bytes> {
     part.map(|part| Bytes(sum.0.saturating_add(part.0)))
 }
 
-/// Adds up exclusive parts. Volumes that stack own what they hold, whoever stands upon it, and those that share nothing share nothing
+/// Adds up exclusive parts. Volumes that stack, so that parents may not be written, own what they hold, whoever stands upon it, and those that share nothing share nothing
 /// with each other either; otherwise what they share among them is missing from the sum.
-fn sum(usages: &[Usage], is_stacked: bool) -> Option<Freed> {
+fn sum(usages: &[Usage], parent_write: ParentWrite) -> Option<Freed> {
     let bytes = usages.iter().map(|usage| usage.exclusive).try_fold(Bytes(0), add)?;
     let shares = |usage: &Usage| usage.referenced != usage.exclusive;
-    let misses_some = !is_stacked && usages.len() > 1 && usages.iter().any(shares);
+    let stacks = parent_write == ParentWrite::Forbidden;
+    let misses_some = !stacks && usages.len() > 1 && usages.iter().any(shares);
     let exactness = usages.iter().map(|usage| usage.exactness).fold(Exactness::Exact, worse);
     let exactness = if misses_some { worse(exactness, Exactness::AtLeast) } else { exactness };
     Some(Freed { bytes, exactness })
@@ -209,15 +202,16 @@ mod tests {
     #[test]
     fn a_sum_says_when_it_misses_what_members_share_and_when_it_cannot_be_told() {
         use Exactness::{Approximate, AtLeast, Exact};
-        for (usages, stacked, expected) in [
-            (vec![usage(9, Some(9), Exact), usage(5, Some(5), Exact)], false, Some((14, Exact))),
-            (vec![usage(9, Some(4), Exact), usage(9, Some(1), Exact)], false, Some((5, AtLeast))),
-            (vec![usage(9, Some(4), Exact), usage(9, Some(1), Exact)], true, Some((5, Exact))),
-            (vec![usage(9, Some(4), Exact)], false, Some((4, Exact))),
-            (vec![usage(9, Some(4), Approximate), usage(9, Some(9), Exact)], false, Some((13, Approximate))),
-            (vec![usage(9, Some(4), Exact), usage(9, None, Exact)], false, None),
+        use ParentWrite::{Forbidden, Free};
+        for (usages, parent_write, expected) in [
+            (vec![usage(9, Some(9), Exact), usage(5, Some(5), Exact)], Free, Some((14, Exact))),
+            (vec![usage(9, Some(4), Exact), usage(9, Some(1), Exact)], Free, Some((5, AtLeast))),
+            (vec![usage(9, Some(4), Exact), usage(9, Some(1), Exact)], Forbidden, Some((5, Exact))),
+            (vec![usage(9, Some(4), Exact)], Free, Some((4, Exact))),
+            (vec![usage(9, Some(4), Approximate), usage(9, Some(9), Exact)], Free, Some((13, Approximate))),
+            (vec![usage(9, Some(4), Exact), usage(9, None, Exact)], Free, None),
         ] {
-            let found = sum(&usages, stacked).map(|freed| (freed.bytes.0, freed.exactness));
+            let found = sum(&usages, parent_write).map(|freed| (freed.bytes.0, freed.exactness));
             assert_eq!(found, expected, "{usages:?}");
         }
     }

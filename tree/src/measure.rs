@@ -95,19 +95,11 @@ impl Visit for Measurer {
     }
 
     fn reopen(&self, parent: &OwnedFd, node: &Node<Self>) -> Result<OwnedFd> {
-        open_directory(parent, node.name()).map_err(|errno| TreeError::Call {
-            call: "openat",
-            path: node.path(),
-            errno,
-        })
+        open_directory(parent, node.name()).map_err(node.error("openat"))
     }
 
     fn climb(&self, child: &OwnedFd, node: &Node<Self>) -> Result<OwnedFd> {
-        open_directory(child, c"..").map_err(|errno| TreeError::Call {
-            call: "openat",
-            path: node.path(),
-            errno,
-        })
+        open_directory(child, c"..").map_err(node.error("openat"))
     }
 
     fn entry(&self, worker: &mut TreeSize, at: &Place<'_, Self>, entry: &Entry) -> Result<()> {

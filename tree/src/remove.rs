@@ -159,7 +159,7 @@ impl Visit for Remover<'_> {
 }
 
 fn open_again(from: &OwnedFd, name: &CStr, node: &Node<Remover<'_>>) -> Result<OwnedFd> {
-    let failed = |errno| TreeError::Call { call: "openat", path: node.path(), errno };
+    let failed = node.error("openat");
     let handle = open_directory(from, name).map_err(failed)?;
     if Meta::of(&handle).map_err(failed)?.id() != node.memory.id {
         return Err(TreeError::Moved { path: node.path() });

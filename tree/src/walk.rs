@@ -129,6 +129,11 @@ impl<V: Visit> Node<V> {
         &self.name
     }
 
+    /// Returns an error of `call` on this directory.
+    pub(crate) fn error(&self, call: &'static str) -> impl Fn(Errno) -> TreeError + Copy {
+        move |errno| TreeError::Call { call, path: self.path(), errno }
+    }
+
     /// Returns whether it is the root of the walk.
     pub(crate) fn is_root(&self) -> bool {
         self.parent.is_none()
@@ -181,7 +186,7 @@ impl<V: Visit> Place<'_, V> {
 
     /// Returns an error of `call` on this directory itself.
     pub(crate) fn own_error(&self, call: &'static str) -> impl FnOnce(Errno) -> TreeError {
-        move |errno| TreeError::Call { call, path: self.node.path(), errno }
+        self.node.error(call)
     }
 }
 

@@ -138,7 +138,7 @@ impl Visit for Copier<'_> {
 
 /// Opens a pair by `name` from another pair; both must be the directories that `node` stands for.
 fn open_again(from: &Pair, name: &CStr, node: &Node<Copier<'_>>) -> Result<Pair> {
-    let failed = |errno| TreeError::Call { call: "openat", path: node.path(), errno };
+    let failed = node.error("openat");
     let pair = Pair {
         source: open_directory(&from.source, name).map_err(failed)?,
         target: open_directory(&from.target, name).map_err(failed)?,

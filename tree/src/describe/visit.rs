@@ -10,7 +10,7 @@ use super::content::{data_map, digest};
 use super::facts::Facts;
 use super::{Describer, Holes, Seen};
 use crate::entries::{Entry, Meta, open_directory, open_quietly};
-use crate::error::{Result, TreeError};
+use crate::error::Result;
 use crate::walk::{Content, Entered, Node, Place, Visit};
 use crate::xattrs::{Owner, Reader};
 
@@ -53,19 +53,11 @@ impl Visit for Describer {
     }
 
     fn reopen(&self, parent: &OwnedFd, node: &Node<Self>) -> Result<OwnedFd> {
-        open_directory(parent, node.name()).map_err(|errno| TreeError::Call {
-            call: "openat",
-            path: node.path(),
-            errno,
-        })
+        open_directory(parent, node.name()).map_err(node.error("openat"))
     }
 
     fn climb(&self, child: &OwnedFd, node: &Node<Self>) -> Result<OwnedFd> {
-        open_directory(child, c"..").map_err(|errno| TreeError::Call {
-            call: "openat",
-            path: node.path(),
-            errno,
-        })
+        open_directory(child, c"..").map_err(node.error("openat"))
     }
 
     fn entry(&self, worker: &mut Worker, at: &Place<'_, Self>, entry: &Entry) -> Result<()> {

@@ -3,7 +3,7 @@
 # held open, resets in the middle of a clone, objects of somebody else under the name wanted. Each is answered by a typed
 # error with a remedy; nothing is lost, and nothing foreign is touched.
 #
-#   tests/suites/faults.sh [here|lvm|lvm-thin|zfs|reboot|promote]…
+#   tests/suites/faults.sh [here|lvm|lvm-thin|zfs|reboot|promote|streams|space]…
 #
 # Without a word it is `here`: the stores that need no machine of their own. The other words run in the rig's virtual machine.
 set -uo pipefail
@@ -69,8 +69,8 @@ for part in "${parts[@]}"; do
         in_machine "${kept[@]}" -- env "$stores" tests/suites/faults/reboot.sh cut >"$work/log" 2>&1
         grep -qa 'rig: reset' "$work/log" || cat "$work/log"
         in_machine "${kept[@]}" -- env "$stores" tests/suites/faults/reboot.sh heal >"$work/log" 2>&1
-    elif [ "$part" = promote ]; then
-        in_machine -d zfs:8G -- tests/rig/in-vm.sh tests/suites/faults/promote.sh >"$work/log" 2>&1
+    elif [[ $part = promote || $part = streams || $part = space ]]; then
+        in_machine -d zfs:8G -- tests/rig/in-vm.sh "tests/suites/faults/$part.sh" >"$work/log" 2>&1
     else
         in_machine -d lvm:8G -d zfs:8G -- tests/rig/in-vm.sh tests/suites/faults/machine.sh "$part" >"$work/log" 2>&1
     fi

@@ -18,6 +18,7 @@
 //!   LXC made keep their properties.
 //! - A clone of a head stands on a snapshot of our own, which goes with the last clone by zfs's own deferred destroy. A snapshot that
 //!   we did not make is never destroyed: it makes its dataset stay, and the refusal names it.
+//! - A stream holds one snapshot; its first record is read before zfs gets it, so that nothing but the dataset named can be reached.
 //! - Everything goes through the commands `zfs` and `zpool` (`-Hp`); no library is linked.
 //!
 //! What it does not do: it imports no pool, makes no pool and no root dataset, and never touches what carries no mark.
@@ -36,6 +37,8 @@ mod promote;
 mod rename;
 mod spec;
 mod store;
+mod stream;
 mod tool;
+mod transfer;
 
 pub use store::ZfsStore;

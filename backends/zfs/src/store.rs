@@ -1,6 +1,7 @@
 //! [`ZfsStore`]: the contract, signed. Thin: each verb is in a file of its own.
 
 use std::collections::HashSet;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -12,13 +13,13 @@ use keiki_core::context::Context;
 use keiki_core::mount_plan::{AttachMode, MountPlan};
 use keiki_core::store::{
     Accounting, BackingStore, CloneJob, Clones, Destroyed, Exchange, Found, Freed, LineageOps, Pool,
-    Presence, Promote, Promoted, Quota, Rename, Resize, Snapshots, Transfer, Usage,
+    Presence, Promote, Promoted, Quota, ReceivedHead, Rename, Resize, Snapshots, Transfer, Usage,
 };
 use keiki_core::units::Bytes;
 use keiki_core::volume::{Placement, Properties, StoreKind, Volume, VolumeId, VolumeSource};
 use keiki_core::{Error, Result};
 
-use crate::{accounting, attach, clone, create, destroy, list, promote, rename, spec, tool};
+use crate::{accounting, attach, clone, create, destroy, list, promote, rename, spec, tool, transfer};
 
 /// Where volumes go unless told otherwise; LXC's default.
 const DEFAULT_ROOT: &str = "lxc";
@@ -187,7 +188,7 @@ impl BackingStore for ZfsStore {
     }
 
     fn transfer(&self) -> Option<&dyn Transfer> {
-        None
+        Some(self)
     }
 }
 
@@ -254,6 +255,41 @@ impl Promote for ZfsStore {
     async fn standing(&self, context: &Context, family: &[Volume]) -> Result<Promoted> {
         let family = family.to_vec();
         context.run(move |context| promote::standing(context, &family)).await
+    }
+}
+
+#[async_trait]
+impl Transfer for ZfsStore {
+    fn format(&self) -> &'static str {
+        transfer::FORMAT
+    }
+
+    fn received_head(&self) -> ReceivedHead {
+        ReceivedHead::Follows
+    }
+
+    async fn send(
+        &self,
+        context: &Context,
+        snapshot: &Volume,
+        base: Option<&Volume>,
+        out: OwnedFd,
+    ) -> Result<()> {
+        let (snapshot, base) = (snapshot.clone(), base.cloned());
+        context.run(move |context| transfer::send(context, &snapshot, base.as_ref(), out)).await
+    }
+
+    async fn receive(
+        &self,
+        context: &Context,
+        head: &Volume,
+        snapshot: &Volume,
+        base: Option<&Volume>,
+        input: OwnedFd,
+    ) -> Result<()> {
+        self.durable().remove(&head.id);
+        let (head, snapshot, base) = (head.clone(), snapshot.clone(), base.cloned());
+        context.run(move |context| transfer::receive(context, &head, &snapshot, base.as_ref(), input)).await
     }
 }
 

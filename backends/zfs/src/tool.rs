@@ -3,10 +3,11 @@
 //! Both exit with 1 for what the world refuses and with 2 for usage, which is also their answer to a snapshot of something that is not
 //! there; so both codes are read, and what was said decides.
 
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use keiki_core::context::Context;
-use keiki_core::tool::{Answer, Input, Tool};
+use keiki_core::tool::{Answer, Call, Tool};
 use keiki_core::volume::Volume;
 use keiki_core::{Error, ErrorKind, Result};
 
@@ -26,16 +27,26 @@ pub(crate) const NAMES_MAX: usize = 500;
 
 /// Runs `zfs` with `arguments`; the answer may be a complaint.
 pub(crate) fn zfs(context: &Context, arguments: &[&str]) -> Result<Answer> {
-    run(Tool::new("zfs", PACKAGE), context, arguments, Input::Empty)
+    call("zfs", arguments).timeout(TIMEOUT).run(context)
 }
 
 /// Runs `zpool` with `arguments`; the answer may be a complaint.
 pub(crate) fn zpool(context: &Context, arguments: &[&str]) -> Result<Answer> {
-    run(Tool::new("zpool", PACKAGE), context, arguments, Input::Empty)
+    call("zpool", arguments).timeout(TIMEOUT).run(context)
 }
 
-fn run(tool: Tool, context: &Context, arguments: &[&str], input: Input) -> Result<Answer> {
-    tool.call().args(arguments).input(input).accept(1).accept(2).timeout(TIMEOUT).run(context)
+/// Runs `zfs` with `arguments` and carries what it writes into `out`.
+pub(crate) fn write_stream(context: &Context, arguments: &[&str], out: OwnedFd) -> Result<Answer> {
+    call("zfs", arguments).run_into(context, out)
+}
+
+/// Runs `zfs` with `arguments` and carries `input` into it.
+pub(crate) fn read_stream(context: &Context, arguments: &[&str], input: OwnedFd) -> Result<Answer> {
+    call("zfs", arguments).run_from(context, input)
+}
+
+fn call(program: &'static str, arguments: &[&str]) -> Call {
+    Tool::new(program, PACKAGE).call().args(arguments).accept(1).accept(2)
 }
 
 /// Runs `zfs` and takes a complaint for a failure to do `what` to `name`.
@@ -78,7 +89,7 @@ fn meaning(said: &str, pool: &str) -> (ErrorKind, Option<String>) {
         PermissionDenied, ReadOnly, Unavailable, Unsupported,
     };
     // The first that fits counts.
-    let table: [(&str, ErrorKind, Option<String>); 27] = [
+    let table: [(&str, ErrorKind, Option<String>); 35] = [
         (
             "modules are not loaded",
             Unavailable,
@@ -123,6 +134,18 @@ fn meaning(said: &str, pool: &str) -> (ErrorKind, Option<String>) {
         ("o space left", NoSpace, Some(format!("free some space: `zpool list {pool}`, `keiki df`"))),
         ("quota", NoSpace, Some("raise the quota: `keiki quota`".into())),
         ("name is too long", LimitExceeded, None),
+        ("does not\nmatch incremental source", NotFound, None),
+        ("not an earlier snapshot", Unsupported, Some("send without `--native`".into())),
+        ("incomplete stream", Corrupt, None),
+        ("invalid stream", Corrupt, None),
+        ("invalid backup stream", Corrupt, None),
+        ("failed to read from stream", Corrupt, None),
+        (
+            "must be upgraded to receive",
+            Unsupported,
+            Some("send without `--native`, or upgrade: `zpool upgrade`".into()),
+        ),
+        ("unsupported feature", Unsupported, Some("send without `--native`".into())),
         ("invalid", InvalidArgument, None),
         ("not supported", Unsupported, None),
         ("checksum mismatch", Corrupt, None),
@@ -240,6 +263,22 @@ mod tests {
             ("cannot destroy 'rig/r/a': filesystem has children\nuse '-r' to destroy", HasDependents, ""),
             ("cannot destroy 'rig/a@s': snapshot has dependent clones", HasDependents, ""),
             ("cannot create 'rig/a': out of space", NoSpace, "zpool list rig"),
+            (
+                "cannot receive new filesystem stream: checksum mismatch or incomplete stream.\nPartially received snapshot",
+                Corrupt,
+                "",
+            ),
+            ("cannot receive: failed to read from stream", Corrupt, ""),
+            (
+                "cannot receive incremental stream: most recent snapshot of rig/r/a does not\nmatch incremental source",
+                NotFound,
+                "",
+            ),
+            (
+                "cannot receive: stream has unsupported feature, feature flags = 2000000 (unknown)",
+                Unsupported,
+                "--native",
+            ),
             ("cannot create 'rig/r/x+y': invalid character '+' in name", InvalidArgument, ""),
             ("Permission denied the ZFS utilities must be run as root.", PermissionDenied, "root"),
             ("Segmentation fault", Io, ""),

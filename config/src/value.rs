@@ -262,7 +262,8 @@ impl ValueKind {
         let what = match self {
             Self::OneOf(words) => return format!("one of {}", words.join(", ")),
             Self::Architecture => return format!("one of {}", words::ARCHITECTURES.join(", ")),
-            Self::Text | Self::Path | Self::Words => "a value",
+            Self::Text | Self::Words => "a value",
+            Self::Path => "a path",
             Self::PathInside => "a relative path without `..`",
             Self::PathComponent => "one component of a path",
             Self::Flag => "0 or 1",

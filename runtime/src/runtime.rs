@@ -1,6 +1,7 @@
 //! [`Runtime`]: a volume composed with a configuration and a lifecycle, for callers with any number of threads.
 
 mod control;
+mod managed;
 mod observe;
 mod wishes;
 
@@ -324,7 +325,7 @@ impl Runtime {
     /// Destroys a container, which is killed first if that is asked for.
     ///
     /// # Errors
-    /// As [`Engine::destroy`] and [`Self::stop`].
+    /// As [`Engine::destroy`] and [`Self::stop`]; `InvalidArgument` for a container whose root filesystem is not ours to destroy.
     pub fn destroy(
         &self,
         context: &Context,
@@ -332,6 +333,7 @@ impl Runtime {
         scope: DestroyScope,
         running: Running,
     ) -> Result<DestroyPlan> {
+        managed::require(&self.engine, key, scope)?;
         if running == Running::Stop {
             self.stop(key, &StopOptions { mode: StopMode::Kill, timeout: Duration::ZERO })?;
         }

@@ -18,6 +18,7 @@ pub(crate) mod terminals;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use keiki_config::keys::{self, Applied};
 use keiki_config::{ContainerConfig, Setting};
 use keiki_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -32,23 +33,6 @@ use network::NetworkSettings;
 use parameters::Parameters;
 use program::Program;
 use terminals::Terminals;
-
-/// Keys, or beginnings of keys, that others act upon or that say nothing about a start.
-const WITHOUT_EFFECT: [&str; 10] = [
-    "lxc.rootfs.managed",
-    "lxc.arch",
-    "lxc.group",
-    "lxc.start.",
-    "lxc.execute.cmd",
-    "lxc.hook.clone",
-    "lxc.hook.destroy",
-    "lxc.signal.reboot",
-    "lxc.apparmor.allow_incomplete",
-    "lxc.seccomp.allow_nesting",
-];
-
-/// Keys, or beginnings of keys, that are understood and not applied by this version, and belong to no part yet.
-const NOT_APPLIED: [&str; 4] = ["lxc.namespace.", "lxc.sched.core", "lxc.time.offset.", "lxc.monitor."];
 
 /// Why a key is warned about.
 const NOT_BY_THIS_VERSION: &str = "is not applied by this version of keiki";
@@ -140,7 +124,11 @@ impl Settings {
             self.ephemeral = switch(line)?;
             return Ok(());
         }
-        if covers_any(&WITHOUT_EFFECT, key) {
+        // The table of keys says who acts upon one; docs/configuration.md is made of it.
+        let Some((known, _)) = keys::find(key) else {
+            return Err(invalid(line, "there is no such key"));
+        };
+        if matches!(known.applied, Applied::Elsewhere | Applied::Unused) {
             return Ok(());
         }
         let parts: [&mut dyn Part; 10] = [
@@ -165,11 +153,11 @@ impl Settings {
                 Taken::NotMine => {}
             }
         }
-        if covers_any(&NOT_APPLIED, key) {
+        if known.applied == Applied::NotYet {
             warnings.add(line, NOT_BY_THIS_VERSION);
             return Ok(());
         }
-        Err(refuse(line, ErrorKind::InvalidArgument, "there is no such key"))
+        Err(refuse(line, ErrorKind::Internal, "the key should be applied, and no part takes it"))
     }
 }
 
@@ -189,15 +177,6 @@ impl Warnings {
         });
         told.collect()
     }
-}
-
-/// Returns whether a known key, or beginning of keys (which ends with a dot), covers `key`.
-fn covers(known: &str, key: &str) -> bool {
-    if known.ends_with('.') { key.starts_with(known) } else { key == known }
-}
-
-fn covers_any(known: &[&str], key: &str) -> bool {
-    known.iter().any(|known| covers(known, key))
 }
 
 fn refuse(line: &Setting, kind: ErrorKind, why: &str) -> Error {

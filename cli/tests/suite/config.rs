@@ -31,7 +31,7 @@ lxc.net.0.type = empty
 #[test]
 fn check_tells_everything_with_its_place_and_fails() {
     let bed = bed(&format!(
-        "{PLAIN}lxc.utsname = x\nlxc.tty.mxa = 4\n  lxc.cap.drop = sys_time sys_tme\nlxc.start.auto = 1\n"
+        "{PLAIN}lxc.utsname = x\nlxc.tty.mxa = 4\n  lxc.cap.drop = sys_time sys_tme\nlxc.arch = x86_64\n"
     ));
     insta::assert_snapshot!(bed.line("config check web1"), @r"
     error: $BED/lxc/web1/config:7:1: there is no key `lxc.utsname`
@@ -71,10 +71,10 @@ fn check_tells_everything_with_its_place_and_fails() {
     ]
     --- exit 1
     "#);
-    fs::write(bed.path().join("good.conf"), "lxc.tty.max = 4\nlxc.start.auto = 1\nlxc.sched.core = 1\n")
+    fs::write(bed.path().join("good.conf"), "lxc.tty.max = 4\nlxc.arch = x86_64\nlxc.sched.core = 1\n")
         .unwrap();
     insta::assert_snapshot!(bed.line("config check ./good.conf"), @r"
-    warning: $BED/good.conf:2:18: lxc.start.auto is not applied by this version of keiki
+    warning: $BED/good.conf:2:12: lxc.arch is not applied by this version of keiki
     warning: $BED/good.conf:3:18: lxc.sched.core is not applied by this version of keiki
     configurations checked: 1; errors: 0, warnings: 2
     --- exit 0
@@ -118,10 +118,10 @@ fn show_and_get_read_what_is_in_force() {
     ");
     insta::assert_snapshot!(bed.line("config show web1 --format csv"), @r"
     key,value,file,line,column,applied
-    lxc.rootfs.path,dir:$BED/lxc/web1/rootfs,$BED/lxc/web1/config,2,19,elsewhere
+    lxc.rootfs.path,dir:$BED/lxc/web1/rootfs,$BED/lxc/web1/config,2,19,start
     lxc.uts.name,web1,$BED/lxc/web1/config,3,16,start
     lxc.cap.drop,sys_time,$BED/lxc/web1/config,5,16,start
-    lxc.net.0.type,empty,$BED/lxc/web1/config,6,18,no
+    lxc.net.0.type,empty,$BED/lxc/web1/config,6,18,start
     lxc.tty.max,0x10,$BED/more.conf,1,15,start
     lxc.signal.halt,SIGPWR,$BED/more.conf,2,19,start
     --- exit 0
@@ -178,21 +178,21 @@ fn show_and_get_read_what_is_in_force() {
 fn set_and_clear_change_only_what_they_name() {
     let bed = bed(PLAIN);
     let before = config(&bed);
-    insta::assert_snapshot!(bed.line("config set web1 lxc.tty.max=6 lxc.cap.drop=mknod lxc.start.auto=1"), @r"
+    insta::assert_snapshot!(bed.line("config set web1 lxc.tty.max=6 lxc.cap.drop=mknod lxc.arch=i686"), @r"
     configured web1
     --- stderr
-    warning: lxc.start.auto is not applied by this version of keiki
+    warning: lxc.arch is not applied by this version of keiki
     --- exit 0
     ");
     let expected = before
         .replace("tty.max = 4", "tty.max = 6")
         .replace("sys_time\n", "sys_time\nlxc.cap.drop = mknod\n");
-    assert_eq!(config(&bed), format!("{expected}lxc.start.auto = 1\n"));
+    assert_eq!(config(&bed), format!("{expected}lxc.arch = i686\n"));
     insta::assert_snapshot!(bed.line("config set web1 lxc.tty.max=6"), @r"
     web1 is configured so already
     --- exit 0
     ");
-    insta::assert_snapshot!(bed.line("config clear web1 lxc.start.auto lxc.cap.drop"), @r"
+    insta::assert_snapshot!(bed.line("config clear web1 lxc.arch lxc.cap.drop"), @r"
     configured web1
     --- exit 0
     ");
@@ -312,13 +312,29 @@ fn migrate_rewrites_once_and_keeps_the_old_file() {
 }
 
 #[test]
+fn a_root_filesystem_that_is_somebody_elses_is_not_destroyed() {
+    let bed = bed(&format!("{PLAIN}lxc.rootfs.managed = 0\n"));
+    fs::write(bed.lxcpath().join("web1/rootfs/data"), "precious").unwrap();
+    insta::assert_snapshot!(bed.line("destroy web1"), @r"
+    --- stderr
+    error: the root filesystem of `web1` is not keiki's to destroy: lxc.rootfs.managed is 0
+    hint: `keiki config set web1 lxc.rootfs.managed=1` makes it so, and the destroy removes it
+    --- exit 2
+    ");
+    assert!(bed.lxcpath().join("web1/rootfs/data").exists());
+    bed.line("config set web1 lxc.rootfs.managed=1").ok();
+    bed.line("destroy web1").ok();
+    assert_eq!(bed.names(), "");
+}
+
+#[test]
 fn keys_are_described() {
     let bed = Bed::new();
     insta::assert_snapshot!(bed.line("config keys lxc.start"), @r"
-    KEY              DEFAULT  APPLIED  MEANING
-    lxc.start.auto   0        no       start with the host
-    lxc.start.delay  0        no       seconds to wait after it
-    lxc.start.order  0        no       its place in the order
+    KEY              DEFAULT  APPLIED    MEANING
+    lxc.start.auto   0        elsewhere  start with the host
+    lxc.start.delay  0        elsewhere  seconds to wait after it
+    lxc.start.order  0        elsewhere  its place in the order
     --- exit 0
     ");
     insta::assert_snapshot!(bed.line("config keys lxc.net.0.macvlan --format json"), @r#"
@@ -329,7 +345,7 @@ fn keys_are_described() {
         "many": false,
         "default": "private",
         "example": "lxc.net.N.macvlan.mode = bridge",
-        "applied": "no",
+        "applied": "start",
         "meaning": "who may talk to whom"
       }
     ]

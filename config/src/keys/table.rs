@@ -11,8 +11,7 @@ pub const KEYS: [Key; 92] = [
         .applied(Applied::Unused),
     scalar("lxc.apparmor.allow_nesting", Flag, "widen the generated profile for containers inside")
         .or("0")
-        .example("1")
-        .applied(Applied::Unused),
+        .example("1"),
     scalar("lxc.apparmor.profile", Text, "the AppArmor profile, `unconfined`, `unchanged` or `generated`")
         .example("generated")
         .applied(Applied::NotYet),
@@ -23,7 +22,9 @@ pub const KEYS: [Key; 92] = [
         .example("x86_64")
         .applied(Applied::Unused),
     scalar("lxc.autodev", Flag, "mount and fill a /dev").or("1").example("1"),
-    scalar("lxc.autodev.tmpfs.size", LongNumber, "the size of that /dev in bytes").or("0").example("1000000"),
+    scalar("lxc.autodev.tmpfs.size", LongNumber, "the size of that /dev in bytes; 500000 without one")
+        .or("0")
+        .example("1000000"),
     list("lxc.cap.drop", Capabilities, "capabilities taken away").example("sys_module mac_admin"),
     list("lxc.cap.keep", CapabilitiesOrNone, "the only capabilities kept; `none` keeps none")
         .example("chown net_bind_service"),
@@ -73,21 +74,16 @@ pub const KEYS: [Key; 92] = [
         .example("1MB")
         .applied(Applied::NotYet),
     list("lxc.environment", Environment, "a variable for init and hooks").example("LANG=C.UTF-8"),
-    list("lxc.environment.hooks", Environment, "a variable for hooks")
-        .example("STAGE=test")
-        .applied(Applied::NotYet),
-    list("lxc.environment.runtime", Environment, "a variable for init")
-        .example("APP=web")
-        .applied(Applied::NotYet),
+    list("lxc.environment.hooks", Environment, "a variable for hooks").example("STAGE=test"),
+    list("lxc.environment.runtime", Environment, "a variable for init").example("APP=web"),
     scalar("lxc.ephemeral", Flag, "destroy the container when it stops").or("0").example("1"),
     scalar("lxc.execute.cmd", Text, "the command of lxc-execute")
         .example("/usr/bin/true")
         .applied(Applied::Unused),
-    list("lxc.group", Words, "groups for lxc-autostart").example("web onboot").applied(Applied::Unused),
+    list("lxc.group", Words, "groups for lxc-autostart").example("web onboot").applied(Applied::Elsewhere),
     family("lxc.hook", "all hooks; can only be cleared"),
     list("lxc.hook.autodev", Text, "a command that fills /dev, inside")
-        .example("/usr/share/lxc/hooks/nvidia")
-        .applied(Applied::NotYet),
+        .example("/usr/share/lxc/hooks/nvidia"),
     list("lxc.hook.clone", Text, "a command that runs when the container is cloned")
         .example("/usr/share/lxc/hooks/clonehostname")
         .applied(Applied::Unused),
@@ -95,51 +91,35 @@ pub const KEYS: [Key; 92] = [
         .example("/usr/local/bin/forget")
         .applied(Applied::Unused),
     list("lxc.hook.mount", Text, "a command that runs after the mounts, inside")
-        .example("/usr/local/bin/mounted")
-        .applied(Applied::NotYet),
+        .example("/usr/local/bin/mounted"),
     list("lxc.hook.post-stop", Text, "a command that runs after the container, on the host")
-        .example("/usr/local/bin/stopped")
-        .applied(Applied::NotYet),
+        .example("/usr/local/bin/stopped"),
     list("lxc.hook.pre-mount", Text, "a command that runs before the mounts, inside")
-        .example("/usr/local/bin/unlock")
-        .applied(Applied::NotYet),
+        .example("/usr/local/bin/unlock"),
     list("lxc.hook.pre-start", Text, "a command that runs before the container, on the host")
-        .example("/usr/local/bin/prepare")
-        .applied(Applied::NotYet),
-    list("lxc.hook.start", Text, "a command that runs before init, inside")
-        .example("/usr/local/bin/inside")
-        .applied(Applied::NotYet),
+        .example("/usr/local/bin/prepare"),
+    list("lxc.hook.start", Text, "a command that runs before init, inside").example("/usr/local/bin/inside"),
     list("lxc.hook.start-host", Text, "a command that runs before init, on the host")
-        .example("/usr/share/lxc/hooks/dhclient")
-        .applied(Applied::NotYet),
+        .example("/usr/share/lxc/hooks/dhclient"),
     list("lxc.hook.stop", Text, "a command that runs when the container is dead, on the host")
-        .example("/usr/share/lxc/hooks/dhclient")
-        .applied(Applied::NotYet),
-    scalar("lxc.hook.version", OneOf(&["0", "1"]), "how hooks get their arguments")
-        .or("0")
-        .example("1")
-        .applied(Applied::Unused),
-    list("lxc.idmap", IdMap, "ids inside and outside").example("u 0 100000 65536").applied(Applied::NotYet),
+        .example("/usr/share/lxc/hooks/dhclient"),
+    scalar("lxc.hook.version", OneOf(&["0", "1"]), "how hooks get their arguments").or("0").example("1"),
+    list("lxc.idmap", IdMap, "ids inside and outside").example("u 0 100000 65536"),
     list("lxc.include", Path, "another file, or a directory of *.conf files")
         .example("/usr/share/lxc/config/common.conf")
         .applied(Applied::Elsewhere),
     scalar("lxc.init.cmd", Text, "what runs as process 1").example("/sbin/init"),
     scalar("lxc.init.cwd", Path, "the working directory of init").example("/srv"),
     scalar("lxc.init.gid", Number, "the group of init").or("0").example("1000"),
-    list("lxc.init.groups", Groups, "further groups of init").example("27,100").applied(Applied::NotYet),
+    list("lxc.init.groups", Groups, "further groups of init").example("27,100"),
     scalar("lxc.init.uid", Number, "the user of init").or("0").example("1000"),
     scalar("lxc.keyring.session", Flag, "a session keyring of its own")
         .or("0")
         .example("1")
         .applied(Applied::NotYet),
-    scalar("lxc.log.file", Path, "where the log goes")
-        .example("/var/log/lxc/web1.log")
-        .applied(Applied::Unused),
-    scalar("lxc.log.level", LogLevel, "how much is logged")
-        .or("NOTSET")
-        .example("INFO")
-        .applied(Applied::Unused),
-    scalar("lxc.log.syslog", Facility, "the facility of syslog").example("daemon").applied(Applied::Unused),
+    scalar("lxc.log.file", Path, "where the log goes").example("/var/log/lxc/web1.log"),
+    scalar("lxc.log.level", LogLevel, "how much is logged").or("NOTSET").example("INFO"),
+    scalar("lxc.log.syslog", Facility, "the facility of syslog").example("daemon").applied(Applied::NotYet),
     scalar("lxc.monitor.signal.pdeath", Signal, "what init gets when the monitor dies")
         .or("9")
         .example("SIGTERM")
@@ -152,9 +132,7 @@ pub const KEYS: [Key; 92] = [
         .example("proc:mixed sys:ro cgroup:mixed"),
     list("lxc.mount.entry", Mount, "a mount, as a line of fstab")
         .example("/srv/data srv/data none bind,create=dir 0 0"),
-    scalar("lxc.mount.fstab", Path, "a file of mounts")
-        .example("/var/lib/lxc/web1/fstab")
-        .applied(Applied::NotYet),
+    scalar("lxc.mount.fstab", Path, "a file of mounts").example("/var/lib/lxc/web1/fstab"),
     list("lxc.namespace.clone", Namespaces, "the only namespaces that are made")
         .example("mnt pid uts ipc")
         .applied(Applied::NotYet),
@@ -177,16 +155,13 @@ pub const KEYS: [Key; 92] = [
     scalar("lxc.rootfs.managed", Flag, "whether the root filesystem is ours to destroy")
         .or("1")
         .example("0")
-        .applied(Applied::Unused),
-    scalar("lxc.rootfs.mount", Path, "where the root filesystem is mounted while it is prepared")
-        .example("/var/lib/lxc/rootfs")
-        .applied(Applied::Unused),
-    scalar("lxc.rootfs.options", RootOptions, "mount options of the root filesystem")
-        .example("idmap=container")
-        .applied(Applied::NotYet),
-    scalar("lxc.rootfs.path", Text, "the root filesystem: STORE:PLACE, or a path")
-        .example("dir:/var/lib/lxc/web1/rootfs")
         .applied(Applied::Elsewhere),
+    scalar("lxc.rootfs.mount", Path, "where the root filesystem is mounted while it is prepared")
+        .example("/var/lib/lxc/rootfs"),
+    scalar("lxc.rootfs.options", RootOptions, "mount options of the root filesystem")
+        .example("idmap=container"),
+    scalar("lxc.rootfs.path", Text, "the root filesystem: STORE:PLACE, or a path")
+        .example("dir:/var/lib/lxc/web1/rootfs"),
     scalar("lxc.sched.core", Flag, "a core scheduling domain of its own")
         .or("0")
         .example("1")
@@ -201,30 +176,34 @@ pub const KEYS: [Key; 92] = [
     scalar("lxc.seccomp.notify.proxy", Socket, "the socket of the seccomp proxy")
         .example("unix:/run/proxy.sock")
         .applied(Applied::NotYet),
-    scalar("lxc.seccomp.profile", Path, "the seccomp policy")
-        .example("/usr/share/lxc/config/common.seccomp")
-        .applied(Applied::NotYet),
+    scalar("lxc.seccomp.profile", Path, "the seccomp policy").example("/usr/share/lxc/config/common.seccomp"),
     scalar("lxc.selinux.context", Text, "the SELinux context of init")
         .example("system_u:system_r:lxc_t:s0")
         .applied(Applied::NotYet),
     scalar("lxc.selinux.context.keyring", Text, "the SELinux context of the keyring")
         .example("system_u:system_r:lxc_t:s0")
         .applied(Applied::NotYet),
-    scalar("lxc.signal.halt", Signal, "what asks init to power off").or("0").example("SIGRTMIN+3"),
-    scalar("lxc.signal.reboot", Signal, "what asks init to reboot")
+    scalar(
+        "lxc.signal.halt",
+        Signal,
+        "what asks init to power off; SIGPWR without one, or SIGRTMIN+3 where init blocks that",
+    )
+    .or("0")
+    .example("SIGRTMIN+3"),
+    scalar("lxc.signal.reboot", Signal, "what asks init to reboot; SIGINT without one")
         .or("0")
         .example("SIGINT")
         .applied(Applied::Unused),
-    scalar("lxc.signal.stop", Signal, "what kills init").or("0").example("SIGKILL"),
-    scalar("lxc.start.auto", Flag, "start with the host").or("0").example("1").applied(Applied::Unused),
+    scalar("lxc.signal.stop", Signal, "what kills init; SIGKILL without one").or("0").example("SIGKILL"),
+    scalar("lxc.start.auto", Flag, "start with the host").or("0").example("1").applied(Applied::Elsewhere),
     scalar("lxc.start.delay", Number, "seconds to wait after it")
         .or("0")
         .example("5")
-        .applied(Applied::Unused),
+        .applied(Applied::Elsewhere),
     scalar("lxc.start.order", SignedNumber, "its place in the order")
         .or("0")
         .example("10")
-        .applied(Applied::Unused),
+        .applied(Applied::Elsewhere),
     family("lxc.sysctl", "all values below /proc/sys; can only be cleared"),
     prefix("lxc.sysctl.", Text, "a value below /proc/sys, inside").example_below("net.ipv4.ip_forward", "1"),
     scalar("lxc.time.offset.boot", TimeOffset, "how far its boot clock is off")

@@ -19,7 +19,7 @@ pub struct StartWish {
     /// Whether it runs now.
     pub is_running: bool,
     /// `lxc.start.order`: lower ones start first.
-    pub order: u64,
+    pub order: i32,
     /// `lxc.start.delay`: how long to wait behind its start.
     pub delay: Duration,
     /// `lxc.group`.
@@ -44,7 +44,7 @@ impl Runtime {
         Ok(StartWish {
             is_automatic: number("lxc.start.auto") == 1,
             is_running,
-            order: number("lxc.start.order"),
+            order: config.text("lxc.start.order").and_then(|order| order.parse().ok()).unwrap_or(0),
             delay: Duration::from_secs(number("lxc.start.delay")),
             groups: groups.filter(|group| !group.is_empty()).map(str::to_owned).collect(),
             key,

@@ -6,7 +6,7 @@ use keiki_config::Setting;
 use keiki_core::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{NOT_BY_THIS_VERSION, Part, Taken};
+use super::{Part, Taken};
 use devices::Devices;
 
 /// Where a container's processes are accounted, and what they may use.
@@ -39,7 +39,7 @@ impl Part for CgroupSettings {
     fn take(&mut self, line: &Setting) -> Result<Taken> {
         let key = line.key.as_str();
         if key.starts_with("lxc.cgroup.dir") || key == "lxc.cgroup.relative" {
-            return Ok(Taken::NotApplied(NOT_BY_THIS_VERSION));
+            return Ok(Taken::NotMine);
         }
         if key.starts_with("lxc.cgroup.devices.") || key.starts_with("lxc.cgroup2.devices.") {
             return Ok(Taken::Applied);

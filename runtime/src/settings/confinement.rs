@@ -11,10 +11,7 @@ use keiki_seccomp::{Action, Architecture, Nesting, Policy, Program, compile, def
 use keiki_sys::caps;
 use serde::{Deserialize, Serialize};
 
-use super::{NOT_BY_THIS_VERSION, Part, Taken, covers_any, invalid, refuse, switch};
-
-const NOT_APPLIED: [&str; 4] =
-    ["lxc.apparmor.", "lxc.selinux.", "lxc.seccomp.notify.", "lxc.keyring.session"];
+use super::{Part, Taken, invalid, refuse, switch};
 
 /// The bounds of a container's processes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +62,6 @@ impl Part for Bounds {
             "lxc.seccomp.profile" => self.policy = Some(policy(line)?),
             "lxc.apparmor.allow_nesting" => self.is_nested = switch(line)?,
             "lxc.apparmor.profile" | "lxc.selinux.context" if leaves_alone(&line.value) => {}
-            key if covers_any(&NOT_APPLIED, key) => return Ok(Taken::NotApplied(NOT_BY_THIS_VERSION)),
             _ => return Ok(Taken::NotMine),
         }
         Ok(Taken::Applied)

@@ -6,7 +6,7 @@ use keiki_config::Setting;
 use keiki_core::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{NOT_BY_THIS_VERSION, Part, Taken, invalid};
+use super::{Part, Taken, invalid};
 
 /// The log of a container's monitor.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +63,6 @@ impl Part for LogSettings {
                 let level = Level::parse(&line.value);
                 self.level = level.ok_or_else(|| invalid(line, "write 0 to 8, or TRACE to FATAL"))?;
             }
-            "lxc.log.syslog" => return Ok(Taken::NotApplied(NOT_BY_THIS_VERSION)),
             _ => return Ok(Taken::NotMine),
         }
         Ok(Taken::Applied)

@@ -4,7 +4,7 @@ use keiki_config::Setting;
 use keiki_core::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{NOT_BY_THIS_VERSION, Part, Taken, invalid};
+use super::{Part, Taken, invalid};
 
 /// `lxc.sysctl.*` and `lxc.prlimit.*`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,8 +29,6 @@ impl Part for Parameters {
             self.rlimits.push(rlimit(name, line)?);
         } else if let Some(name) = key.strip_prefix("lxc.sysctl.") {
             self.sysctls.push((name.to_owned(), line.value.clone()));
-        } else if key.starts_with("lxc.proc.") {
-            return Ok(Taken::NotApplied(NOT_BY_THIS_VERSION));
         } else {
             return Ok(Taken::NotMine);
         }

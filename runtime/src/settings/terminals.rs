@@ -6,10 +6,7 @@ use keiki_config::Setting;
 use keiki_core::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{NOT_BY_THIS_VERSION, Part, Taken, covers_any, number};
-
-const NOT_APPLIED: [&str; 5] =
-    ["lxc.console.path", "lxc.console.buffer.size", "lxc.console.size", "lxc.console.rotate", "lxc.tty.dir"];
+use super::{Part, Taken, number};
 
 /// How many terminals there are, and where the console is written down.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +23,6 @@ impl Part for Terminals {
             "lxc.tty.max" => self.count = number(line)?,
             "lxc.pty.max" => self.pty_max = number(line)?,
             "lxc.console.logfile" => self.console_log = Some(PathBuf::from(&line.value)),
-            key if covers_any(&NOT_APPLIED, key) => return Ok(Taken::NotApplied(NOT_BY_THIS_VERSION)),
             _ => return Ok(Taken::NotMine),
         }
         Ok(Taken::Applied)

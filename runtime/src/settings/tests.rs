@@ -137,3 +137,29 @@ fn the_lines_of_an_fstab_come_first_and_its_mistakes_have_their_own_place() {
     std::fs::remove_file(&file).unwrap();
     assert!(read_text(&text).unwrap_err().full_message().contains("/c/config:2:"));
 }
+
+/// What the table says is what a start does: whoever applies a key changes its word there, and the reference with it.
+#[test]
+fn the_table_of_keys_says_what_is_applied() {
+    let whole = keys::KEYS.iter().filter(|key| key.shape != keys::Shape::Family && key.name != "lxc.include");
+    let whole = whole.map(|key| (key, format!("{}{} = {}\n", key.name, key.example.0, key.example.1)));
+    let interfaces = keys::NETWORK_KEYS.iter().map(|key| {
+        let kind = key.interface_type().unwrap_or("veth");
+        let first = format!("lxc.net.0.type = {kind}\nlxc.net.0.link = br0\n");
+        (key, format!("{first}lxc.net.0.{} = {}\n", key.name, key.example.1))
+    });
+    for (key, text) in whole.chain(interfaces) {
+        let warnings = match read_text(&text) {
+            Ok((_, warnings)) => warnings,
+            // A file that is not there, a mapping that is half of one: it is refused, and so not passed over.
+            Err(error) => {
+                assert!(
+                    key.applied == Applied::AtStart && error.kind() != ErrorKind::Internal,
+                    "{text}: {error}"
+                );
+                continue;
+            }
+        };
+        assert_eq!(!warnings.is_empty(), key.applied == Applied::NotYet, "{text}: {warnings:?}");
+    }
+}

@@ -114,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    fn wish(name: &str, order: u64, groups: &[&str]) -> StartWish {
+    fn wish(name: &str, order: i32, groups: &[&str]) -> StartWish {
         StartWish {
             key: ContainerKey { lxcpath: "/l".into(), name: ContainerName::parse(name).unwrap() },
             is_automatic: name != "manual",

@@ -143,7 +143,8 @@ fn check_origin(spec: &Spec, options: &Properties, origin: &Volume) -> Result<()
 /// `Unsupported` naming the option.
 pub(crate) fn check_form(options: &Properties, origin: &Volume) -> Result<()> {
     for option in ["thinpool", "fstype", "fssize"] {
-        let (wanted, has) = (options.get(option), origin.properties.get(option));
+        let told = |options: &Properties| options.get(option).filter(|value| !value.is_empty()).cloned();
+        let (wanted, has) = (told(options), told(&origin.properties));
         // A volume without a pool is a plain one; without the others it has what it was found with.
         let is_told = has.is_some() || option == "thinpool";
         if wanted.is_some() && is_told && wanted != has {
@@ -258,5 +259,7 @@ mod tests {
         let plain = Volume { properties: options(&[("vgname", "vg")]), ..origin };
         let error = place(&placement("web2", VolumeRole::Head, given), Some(&plain)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "a plain volume has no thin clones: {error:?}");
+        let given = options(&[("vgname", "vg"), ("thinpool", "")]);
+        assert!(place(&placement("web2", VolumeRole::Head, given), Some(&plain)).is_ok());
     }
 }

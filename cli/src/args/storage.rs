@@ -35,6 +35,15 @@ pub(crate) struct StoreOptions {
     /// Thin pool; '' makes plain volumes [default: lxc.bdev.lvm.thin_pool of lxc.conf] (lvm)
     #[arg(long, value_name = "POOL")]
     pub(crate) thinpool: Option<String>,
+    /// Size of each snapshot of a plain volume, such as 50% of it or 2G: one that overflows is lost [default: 100%] (lvm)
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) snapsize: Option<String>,
+    /// Per cent of a thin pool's data beyond which nothing new is made in it [default: 90] (lvm)
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) datafill: Option<String>,
+    /// Per cent of a thin pool's metadata beyond which nothing new is made in it [default: 80] (lvm)
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) metafill: Option<String>,
     /// Dataset under which volumes are made [default: lxc.bdev.zfs.root of lxc.conf, else lxc] (zfs)
     #[arg(long, value_name = "DATASET")]
     pub(crate) zfsroot: Option<String>,
@@ -58,6 +67,9 @@ impl StoreOptions {
             ("vgname", &self.vgname),
             ("lvname", &self.lvname),
             ("thinpool", &self.thinpool),
+            ("snapsize", &self.snapsize),
+            ("datafill", &self.datafill),
+            ("metafill", &self.metafill),
             ("zfsroot", &self.zfsroot),
         ];
         given

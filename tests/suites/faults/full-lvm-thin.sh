@@ -1,5 +1,6 @@
 # A thin pool at 100 % data: small, and told to fail writes at once instead of holding them for a minute.
-lvm_quietly lvcreate -q -y --type thin-pool -L 400M --poolmetadatasize 8M --errorwhenfull y -n small tank
+lvm_quietly lvcreate -q -y --type thin-pool -L 400M --poolmetadatasize 8M -n small tank
+lvm_quietly lvchange -q -y --errorwhenfull y tank/small
 yard full
 claim "a container in a small pool" marked base --bdev lvm --vgname tank --thinpool small --fssize 600M
 claim "a second one" marked hungry --bdev lvm --vgname tank --thinpool small --fssize 600M

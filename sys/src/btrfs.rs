@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "ioctl(2) has no safe wrapper for these requests")]
 
 mod quota;
+mod transfer;
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -15,6 +16,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 pub use quota::{
     Accounting, QuotaGroup, accounting, enable_quotas, limit_subvolume, quota_group, quota_groups,
 };
+pub use transfer::{send_subvolume, set_received};
 
 /// The inode number of every subvolume's root directory.
 pub const SUBVOLUME_INODE: u64 = 256;

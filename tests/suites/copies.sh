@@ -36,6 +36,12 @@ The tree is the one of the kit's section *fidelity*, at once: 29 features, among
 UTF-8 and a file that is one hole of 1 GiB. dir, overlay and loop are on ext4 here, lvm has ext4 in its volumes.
 
 Not compared: access times, birth times, inode flags (`chattr +i`), the sizes of directories, and where exactly the holes lie.
+
+## Between hosts
+
+`keiki send` and `keiki receive` keep the same (the kit's section *transfer* sends that tree through a pipe and compares). In a store's own form
+(`--native`) the kernel decides what is kept. btrfs: everything above, but no path beyond 4,096 bytes (refused), no subvolumes inside
+(refused), and holes that were punched since the base arrive as stored zeros.
 END
 } >docs/copies.md
 exit 0

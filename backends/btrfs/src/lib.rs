@@ -10,6 +10,7 @@
 //! - Subvolumes that a container makes inside are found by ioctl. They are destroyed with it, deepest first, and snapshotted with
 //!   it, each into its place: nothing is missing from a clone or a restored snapshot. Each is of one moment of its own.
 //! - A batch of clones shares commits: they are made from several threads, each into its own directory.
+//! - Streams are the kernel's, sent by ioctl (root only) and carried out by ourselves beneath the new subvolume.
 //!
 //! - In a user namespace everything works but quotas, which are the host's.
 //!
@@ -17,6 +18,7 @@
 //! kernel (from 6.10) removes the quota group of a subvolume with it.
 #![forbid(unsafe_code)]
 
+mod apply;
 mod clone;
 mod create;
 mod destroy;
@@ -26,7 +28,9 @@ mod nested;
 mod quota;
 mod spec;
 mod store;
+mod stream;
 mod subvolume;
+mod transfer;
 mod usage;
 
 pub use store::BtrfsStore;

@@ -1,7 +1,7 @@
 //! [`BtrfsStore`]: the contract, signed. Thin: each verb is in a file of its own.
 
 use std::collections::HashSet;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +14,7 @@ use keiki_core::context::Context;
 use keiki_core::mount_plan::{AttachMode, MountPlan, MountRecipe};
 use keiki_core::store::{
     Accounting, BackingStore, CloneJob, Clones, Destroyed, Exchange, Found, LineageOps, Pool, Presence,
-    Promote, Quota, Rename, Resize, Snapshots, Transfer, Usage,
+    Promote, Quota, ReceivedHead, Rename, Resize, Snapshots, Transfer, Usage,
 };
 use keiki_core::units::Bytes;
 use keiki_core::volume::{Placement, StoreKind, Volume, VolumeId, VolumeSource};
@@ -23,7 +23,7 @@ use keiki_sys::btrfs;
 use rustix::fs::{Mode, OFlags, open};
 
 use crate::clone::Settled;
-use crate::{clone, create, destroy, exchange, list, quota, spec, subvolume, usage};
+use crate::{clone, create, destroy, exchange, list, quota, spec, subvolume, transfer, usage};
 
 /// Root filesystems as btrfs subvolumes.
 #[derive(Debug, Clone, Default)]
@@ -193,7 +193,7 @@ impl BackingStore for BtrfsStore {
     }
 
     fn transfer(&self) -> Option<&dyn Transfer> {
-        None
+        Some(self)
     }
 
     fn promotion(&self) -> Option<&dyn Promote> {
@@ -243,6 +243,40 @@ impl Quota for BtrfsStore {
     async fn limit_of(&self, context: &Context, volume: &Volume) -> Result<Option<Bytes>> {
         let volume = volume.clone();
         context.run(move |_| quota::limit_of(&volume)).await
+    }
+}
+
+#[async_trait]
+impl Transfer for BtrfsStore {
+    fn format(&self) -> &'static str {
+        transfer::FORMAT
+    }
+
+    fn received_head(&self) -> ReceivedHead {
+        ReceivedHead::Apart
+    }
+
+    async fn send(
+        &self,
+        context: &Context,
+        snapshot: &Volume,
+        base: Option<&Volume>,
+        out: OwnedFd,
+    ) -> Result<()> {
+        let (snapshot, base) = (snapshot.clone(), base.cloned());
+        context.run(move |context| transfer::send(context, &snapshot, base.as_ref(), &out)).await
+    }
+
+    async fn receive(
+        &self,
+        context: &Context,
+        _head: &Volume,
+        snapshot: &Volume,
+        base: Option<&Volume>,
+        input: OwnedFd,
+    ) -> Result<()> {
+        let (snapshot, base) = (snapshot.clone(), base.cloned());
+        context.run(move |context| transfer::receive(context, &snapshot, base.as_ref(), input)).await
     }
 }
 

@@ -77,6 +77,12 @@ pub(crate) fn write_mark(fd: &OwnedFd, id: VolumeId) -> Result<()> {
     mark::write_mark(fd.as_fd(), &text).or_err(|| "cannot write the ownership mark".to_owned())
 }
 
+/// Marks an open subvolume as a part of `id`: no subvolume has this for its uuid.
+pub(crate) fn write_part_mark(fd: &OwnedFd, id: VolumeId) -> Result<()> {
+    mark::write_mark(fd.as_fd(), &format!("{id}@receiving"))
+        .or_err(|| "cannot write the ownership mark".to_owned())
+}
+
 fn own_uuid(fd: &OwnedFd) -> Result<String> {
     let info =
         btrfs::subvolume_info(fd.as_fd()).or_err(|| "cannot read the subvolume's identity".to_owned())?;

@@ -26,6 +26,8 @@ pub enum Section {
     Sizes,
     /// Mount plans and what they become.
     Mounts,
+    /// Containers go through a pipe with their snapshots.
+    Transfer,
     /// Many at once.
     Concurrency,
     /// Killed, refused or out of space at every step.
@@ -40,7 +42,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the score card.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Description,
         Self::Honesty,
         Self::Lifecycle,
@@ -49,6 +51,7 @@ impl Section {
         Self::Lineage,
         Self::Sizes,
         Self::Mounts,
+        Self::Transfer,
         Self::Concurrency,
         Self::Faults,
         Self::Histories,
@@ -68,6 +71,7 @@ impl Section {
             Self::Lineage => "lineage",
             Self::Sizes => "sizes",
             Self::Mounts => "mounts",
+            Self::Transfer => "transfer",
             Self::Concurrency => "concurrency",
             Self::Faults => "faults",
             Self::Histories => "histories",

@@ -14,6 +14,7 @@ mod mounts;
 mod scale;
 mod sizes;
 mod snapshots;
+mod transfer;
 
 use crate::case::Case;
 
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Case> {
         lineage::cases(),
         sizes::cases(),
         mounts::cases(),
+        transfer::cases(),
         concurrency::cases(),
         faults::cases(),
         damage::cases(),

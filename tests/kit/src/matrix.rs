@@ -1,7 +1,7 @@
 //! The matrix of copies: a container in every store, cloned into every other, and compared entry by entry.
 //!
 //! One engine serves all stores, each with an lxcpath and a pool of its own, as on a machine that has them all. The tree holds every
-//! feature of [`crate::fidelity`] but a directory of ten thousand entries; what is compared is what `keiki_tree` describes, and that
+//! feature of the section *fidelity* but a directory of ten thousand entries; what is compared is what `keiki_tree` describes, and that
 //! files with holes take no more room than their data. Where a target cannot hold something, the cell says what. The table is for
 //! `docs/copies.md` (`tests/suites/copies.sh`).
 

@@ -2,6 +2,7 @@
 //!
 //! The present state of the sender is a snapshot here as well, under a name of ours, until the head is made from it.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::thread;
@@ -10,20 +11,21 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::incoming::Incoming;
 use super::manifest::{Manifest, Section};
-use super::send::native;
+use super::receive::proven;
+use super::send::{native, unwritten};
+use super::to_hex;
 use super::token::Place;
-use super::wire::{FrameReader, SectionReader, explain};
-use super::{damaged, to_hex};
+use super::wire::{FrameReader, FrameWriter, explain};
 use crate::context::Context;
 use crate::engine::catalogue::Neighbourhood;
 use crate::engine::intent::{Made, Make};
 use crate::engine::locks::Hold;
 use crate::engine::make::Plan;
 use crate::engine::request::ContainerKey;
-use crate::engine::snapshot::Past;
+use crate::engine::snapshot::{Past, identity};
 use crate::engine::{Engine, home};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
-use crate::lineage::Edge;
+use crate::lineage::{Edge, NodeRole};
 use crate::name::SnapshotName;
 use crate::store::{BackingStore, ReceivedHead};
 use crate::volume::Volume;
@@ -37,6 +39,17 @@ fn name_of(section: &Section) -> Result<SnapshotName> {
 }
 
 impl Engine {
+    /// Returns whether a section is a snapshot here already: its receiver died before it could note so, or make the head of it.
+    pub(super) fn arrived_natively(&self, key: &ContainerKey, section: &Section) -> Result<bool> {
+        let name = name_of(section)?;
+        for row in self.catalogue.volumes_of(key)? {
+            if row.role == NodeRole::Snapshot(name.clone()) {
+                return Ok(identity(key, &name, row.volume.id)? == section.identity);
+            }
+        }
+        Ok(false)
+    }
+
     /// Receives one section into a container that grows.
     pub(super) fn grow_by_native(
         &self,
@@ -80,6 +93,9 @@ impl Engine {
         frames: &mut FrameReader,
     ) -> Result<SnapshotName> {
         let name = name_of(section)?;
+        if self.arrived_natively(key, section)? {
+            return pass_over(frames).map(|()| name);
+        }
         let ancestry = self.ancestry(key, Neighbourhood::Upwards)?;
         let head = ancestry.find(key, None)?;
         let base = before.map(|name| ancestry.find(key, Some(name))).transpose()?;
@@ -133,6 +149,24 @@ impl Engine {
         Past { created: section.created, config: &config, identity: section.identity }.note(&made.staging)
     }
 
+    /// Lets the store write a state, and returns what was written.
+    pub(super) fn send_native(
+        &self,
+        context: &Context,
+        state: &Volume,
+        base: Option<&Volume>,
+        writer: &mut FrameWriter,
+    ) -> Result<Place> {
+        let store = self.store_of(state)?.clone();
+        let group = native(store.as_ref())?;
+        let (out, end) = pipe()?;
+        let carry_out = move || carry(&mut File::from(out), writer);
+        let (carried, sent) = beside(carry_out, || self.wait(group.send(context, state, base, end)))?;
+        // When nobody reads, the store only learns that its pipe broke.
+        let place = carried.map_err(unwritten)?;
+        sent.map(|()| place)
+    }
+
     /// Lets the store read a section, and proves what it read.
     fn take_native(
         &self,
@@ -144,19 +178,18 @@ impl Engine {
     ) -> Result<()> {
         context.step("receive.volume")?;
         let group = native(store)?;
-        let (input, end) = pipe_with(PipeFlags::CLOEXEC).or_err(|| "cannot make a pipe".to_owned())?;
-        thread::scope(|scope| {
-            let pump = scope.spawn(move || pump(frames.section(), end));
-            let received = self.wait(group.receive(context, head, snapshot, base, input));
-            let pumped = pump.join().map_err(|_| Error::new(ErrorKind::Internal, "a thread broke off"))?;
-            match (received, pumped) {
-                // The store only learns that its pipe ended: what ended it weighs more.
-                (_, Err(error)) => Err(explain(error, "cannot read the stream")),
-                (Err(error), Ok(_)) => Err(error),
-                (Ok(()), Ok(false)) => Err(damaged("a state is not what was sent")),
-                (Ok(()), Ok(true)) => Ok(()),
-            }
-        })
+        let (input, end) = pipe()?;
+        let mut section = frames.section();
+        let carry_in = || {
+            let place = carry(&mut section, &mut Listener(Some(File::from(end))))?;
+            Ok((place, section))
+        };
+        let receive = || self.wait(group.receive(context, head, snapshot, base, input));
+        let (carried, received) = beside(carry_in, receive)?;
+        // The store only learns that its pipe ended: what ended it weighs more.
+        let (place, section) = carried.map_err(|error| explain(error, "cannot read the stream"))?;
+        received?;
+        proven(section, &place)
     }
 
     /// Makes the head what the last snapshot is, where receiving did not.
@@ -188,27 +221,58 @@ impl Engine {
     }
 }
 
-/// Carries a section into a pipe, and returns whether it is what was sent. A store that ends reading early is no error here.
-fn pump(mut section: SectionReader<'_>, end: OwnedFd) -> io::Result<bool> {
-    let mut end = std::fs::File::from(end);
+/// Reads a section that is here already, and proves it.
+fn pass_over(frames: &mut FrameReader) -> Result<()> {
+    let mut section = frames.section();
+    let place =
+        carry(&mut section, &mut io::sink()).map_err(|error| explain(error, "cannot read the stream"))?;
+    proven(section, &place)
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    pipe_with(PipeFlags::CLOEXEC).or_err(|| "cannot make a pipe".to_owned())
+}
+
+/// Does two things at once: a store works on one end of a pipe while the other is served.
+fn beside<T: Send, U>(serve: impl FnOnce() -> T + Send, work: impl FnOnce() -> U) -> Result<(T, U)> {
+    thread::scope(|scope| {
+        let serving = scope.spawn(serve);
+        let worked = work();
+        let served = serving.join().map_err(|_| Error::new(ErrorKind::Internal, "a thread broke off"))?;
+        Ok((served, worked))
+    })
+}
+
+/// Carries a store's own stream, and returns what it was.
+fn carry(from: &mut impl Read, to: &mut impl Write) -> io::Result<Place> {
     let mut digest = blake3::Hasher::new();
     let mut buffer = vec![0; 128 << 10];
     let mut bytes = 0;
-    let mut is_read = true;
     loop {
-        let read = section.read(&mut buffer)?;
+        let read = from.read(&mut buffer)?;
         if read == 0 {
-            break;
+            return Ok(Place { records: bytes, chain: to_hex(digest.finalize().as_bytes()) });
         }
         digest.update(&buffer[..read]);
         bytes += read as u64;
-        if is_read {
-            match end.write_all(&buffer[..read]) {
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => is_read = false,
-                other => other?,
-            }
-        }
+        to.write_all(&buffer[..read])?;
     }
-    let sent: Option<Place> = section.finish().ok().and_then(|place| serde_json::from_slice(&place).ok());
-    Ok(sent == Some(Place { records: bytes, chain: to_hex(digest.finalize().as_bytes()) }))
+}
+
+/// A store that reads a section, and may end before it does.
+struct Listener(Option<File>);
+
+impl Write for Listener {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.as_mut().map(|end| end.write(bytes)) {
+            Some(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => self.0 = None,
+            Some(other) => return other,
+            None => {}
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

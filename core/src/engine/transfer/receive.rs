@@ -255,7 +255,7 @@ impl Engine {
         } else {
             self.apply(context, (&head, mode), &mut reader, from, &mut save)?.position
         };
-        proven(reader, position)?;
+        proven(reader, &position.into())?;
         let Some(name) = &section.snapshot else { return Ok(()) };
         let config = self.config_here(&incoming.progress.manifest, section.config.as_bytes(), &key)?;
         if !self.has_arrived(&key, section)? {
@@ -421,11 +421,11 @@ fn write_stamp(key: &ContainerKey, name: &str, stamp: &Stamp) -> Result<()> {
 }
 
 /// Compares where a section came with where its sender was.
-pub(super) fn proven(reader: SectionReader<'_>, position: Position) -> Result<()> {
+pub(super) fn proven(reader: SectionReader<'_>, place: &Place) -> Result<()> {
     let digest = reader.finish()?;
     let sent: Place =
         serde_json::from_slice(&digest).map_err(|e| damaged("a digest is none").with_source(e))?;
-    if sent == position.into() { Ok(()) } else { Err(damaged("a state is not what was sent")) }
+    if sent == *place { Ok(()) } else { Err(damaged("a state is not what was sent")) }
 }
 
 /// Refuses a form that the store here does not understand.

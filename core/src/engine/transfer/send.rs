@@ -4,25 +4,23 @@
 //! runs; it goes when everything was sent, and stays after a cut so that the stream can be continued. Elsewhere the
 //! container must be stopped, and nobody changes it meanwhile.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::thread;
 
 use keiki_tree::{Base as TreeBase, PackOptions, Position, pack_tree};
-use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::manifest::{Base, Manifest, Section};
 use super::token::Place;
 use super::wire::{FrameWriter, Kind};
-use super::{Continuation, Encoding, SendContainer, Sent, TREE, to_hex};
+use super::{Continuation, Encoding, SendContainer, Sent, TREE};
 use crate::capability::{Availability, Capabilities, Cost, Live, SnapshotStyle};
 use crate::context::{Context, Progress};
 use crate::engine::Engine;
 use crate::engine::locks::Hold;
 use crate::engine::request::{ContainerKey, SnapshotContainer, SnapshotRecord};
 use crate::engine::snapshot::identity;
-use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::error::{Error, ErrorKind, Result};
 use crate::mount_plan::{self, AttachMode};
 use crate::name::SnapshotName;
 use crate::store::{BackingStore, Transfer};
@@ -65,7 +63,7 @@ impl Engine {
         let temporary = match &sent {
             Ok((_, temporary)) => temporary.clone(),
             // What a receiver may have a part of stays, so that it can be continued.
-            Err(_) if began && request.encoding == Encoding::Tree => None,
+            Err(_) if began => None,
             Err(_) => taken.clone(),
         };
         let removed = temporary.map_or(Ok(()), |name| self.destroy_snapshot(context, key, &name));
@@ -143,7 +141,10 @@ impl Engine {
             let from = if index == 0 { course.from } else { Position::default() };
             let place = match request.encoding {
                 Encoding::Tree => self.send_tree(context, state, base, from, &mut writer)?,
-                Encoding::Native => self.send_native(context, state, base, &mut writer)?,
+                Encoding::Native => {
+                    let base = base.map(|base| &base.volume);
+                    self.send_native(context, &state.volume, base, &mut writer)?
+                }
             };
             writer.json(Kind::Digest, &place).map_err(unwritten)?;
             base = Some(state);
@@ -334,44 +335,6 @@ impl Engine {
         let done = done?;
         detached.map(|()| done)
     }
-
-    fn send_native(
-        &self,
-        context: &Context,
-        state: &State,
-        base: Option<&State>,
-        writer: &mut FrameWriter,
-    ) -> Result<Place> {
-        let store = self.store_of(&state.volume)?.clone();
-        let group = native(store.as_ref())?;
-        let (out, end) = pipe_with(PipeFlags::CLOEXEC).or_err(|| "cannot make a pipe".to_owned())?;
-        thread::scope(|scope| {
-            let pump = scope.spawn(move || pump(out, writer));
-            let base = base.map(|base| &base.volume);
-            let sent = self.wait(group.send(context, &state.volume, base, end));
-            let pumped = pump.join().map_err(|_| Error::new(ErrorKind::Internal, "a thread broke off"))?;
-            // When nobody reads, the store only learns that its pipe broke.
-            let place = pumped.map_err(unwritten)?;
-            sent.map(|()| place)
-        })
-    }
-}
-
-/// Carries a store's own stream into frames.
-fn pump(out: OwnedFd, writer: &mut FrameWriter) -> io::Result<Place> {
-    let mut out = std::fs::File::from(out);
-    let mut digest = blake3::Hasher::new();
-    let mut buffer = vec![0; 128 << 10];
-    let mut bytes = 0;
-    loop {
-        let read = out.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(Place { records: bytes, chain: to_hex(digest.finalize().as_bytes()) });
-        }
-        digest.update(&buffer[..read]);
-        bytes += read as u64;
-        writer.write_all(&buffer[..read])?;
-    }
 }
 
 /// Returns the group of a store that has streams of its own.
@@ -389,7 +352,7 @@ fn is_instant(store: &dyn BackingStore, capabilities: &Capabilities) -> bool {
         && capabilities.snapshot_style == SnapshotStyle::Beside
 }
 
-fn unwritten(error: io::Error) -> Error {
+pub(super) fn unwritten(error: io::Error) -> Error {
     let is_unread = error.kind() == io::ErrorKind::BrokenPipe;
     let error = Error::io("cannot write the stream", error);
     if is_unread { error.with_hint("look at the receiving end: it says how to continue") } else { error }

@@ -193,7 +193,7 @@ fn resizing() -> Scene {
 }
 
 /// A container with two snapshots, changed after each.
-fn history() -> Vec<Op> {
+pub(super) fn history() -> Vec<Op> {
     vec![
         Op::create("a"),
         Op::snapshot("a"),
@@ -356,7 +356,7 @@ fn full_at(bench: &Bench<'_>, scene: &Scene, step: usize) -> Verdict<()> {
 ///
 /// Other cases of this process start workers; between `fork` and `exec` a worker holds every lock that was open, also the
 /// one that says that an operation's owner is alive. So a moment later the answer may be another one.
-fn settle(yard: &Yard<'_>) -> Verdict<()> {
+pub(super) fn settle(yard: &Yard<'_>) -> Verdict<()> {
     let patience = Instant::now() + Duration::from_secs(5);
     loop {
         yard.engine.gc(&Context::default())?;
@@ -413,7 +413,7 @@ fn healed(bench: &Bench<'_>, scene: &Scene, plain: &Undisturbed, strangers: &Str
 }
 
 /// Fails if an operation left something in the engine's own directories or held something open.
-fn nothing_left(bench: &Bench<'_>) -> Verdict<()> {
+pub(super) fn nothing_left(bench: &Bench<'_>) -> Verdict<()> {
     leak::check(bench.rig, bench.ground())?;
     let root = bench.ground().root();
     for directory in ["staging", "trash"] {

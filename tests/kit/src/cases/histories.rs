@@ -175,7 +175,8 @@ impl Model {
             | Op::Plant { .. }
             | Op::Promote { .. }
             | Op::Resize { .. }
-            | Op::Quota { .. } => {}
+            | Op::Quota { .. }
+            | Op::Receive { .. } => {}
         }
         Ok(())
     }

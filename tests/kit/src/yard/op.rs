@@ -1,11 +1,15 @@
 //! [`Op`]: one operation of the engine as data.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+
 use keiki_core::context::Context;
 use keiki_core::engine::{
-    CloneContainer, CloneMode, CreateContainer, DestroyScope, Fill, Identity, Payload, RestoreTarget,
-    SnapshotContainer,
+    CloneContainer, CloneMode, CreateContainer, DestroyScope, Divergence, Fill, Identity, Payload,
+    ReceiveContainer, Received, RestoreTarget, SnapshotContainer,
 };
-use keiki_core::name::SnapshotName;
+use keiki_core::name::{ContainerName, SnapshotName};
 use keiki_core::registry::StoreChoice;
 use keiki_core::units::Bytes;
 use keiki_core::volume::Properties;
@@ -90,6 +94,8 @@ pub enum Op {
     Plant { name: String },
     /// Marks a snapshot with a comment.
     Comment { name: String, snapshot: String, text: String },
+    /// Receives the stream in a file as a container, new or brought up to date.
+    Receive { file: PathBuf, name: String },
 }
 
 impl Op {
@@ -212,7 +218,32 @@ impl Yard<'_> {
             Op::Comment { name, snapshot, text } => {
                 self.engine.set_comment(&self.key(name)?, &SnapshotName::parse(snapshot)?, text)
             }
+            Op::Receive { file, name } => {
+                let input = File::open(file).map_err(|e| Error::io("cannot open the stream", e))?;
+                self.receive(context, Box::new(input), name, Divergence::Refuse).map(drop)
+            }
         }
+    }
+
+    /// Receives a stream into the store under test.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn receive(
+        &self,
+        context: &Context,
+        input: Box<dyn Read + Send>,
+        name: &str,
+        divergence: Divergence,
+    ) -> Result<Received> {
+        let request = ReceiveContainer {
+            lxcpath: self.lxcpath.clone(),
+            name: Some(ContainerName::parse(name)?),
+            store: StoreChoice::FirstOf(vec![self.rig.store().kind()]),
+            options: self.options.clone(),
+            divergence,
+        };
+        self.engine.receive(context, &request, input)
     }
 
     fn create(&self, context: &Context, name: &str) -> Result<()> {

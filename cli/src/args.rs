@@ -5,6 +5,7 @@
 
 mod config;
 mod lifecycle;
+mod net;
 mod reading;
 mod storage;
 mod transfer;
@@ -19,6 +20,7 @@ pub(crate) use config::{
 pub(crate) use lifecycle::{
     Attach, Autostart, AutostartAction, Cgroup, Exec, Freeze, Run, Start, Stop, Wait,
 };
+pub(crate) use net::{Net, NetDown, NetVerb};
 pub(crate) use reading::{Check, Df, Info, Ls, Stores, Tree};
 pub(crate) use storage::{
     Clone, Create, Destroy, Flatten, Promote, Quota, Rename, Resize, Snapshot, SnapshotComment,
@@ -123,6 +125,8 @@ pub(crate) enum Verb {
     Quota(Quota),
     /// Read, check and change the configuration of containers
     Config(Config),
+    /// Make, take down and show the host's network for containers
+    Net(Net),
     /// List containers
     #[command(visible_alias = "list")]
     Ls(Ls),

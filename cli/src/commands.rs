@@ -14,6 +14,7 @@ mod flatten;
 mod freeze;
 mod info;
 mod ls;
+mod net;
 mod outcome;
 mod promote;
 mod receive;
@@ -63,6 +64,7 @@ pub(crate) fn run(session: &Session, verb: &Verb) -> Result<Exit> {
         Verb::Resize(args) => resize::resize(session, args),
         Verb::Quota(args) => resize::quota(session, args),
         Verb::Config(args) => config::run(session, &args.verb),
+        Verb::Net(args) => net::run(session, args),
         Verb::Ls(args) => ls::run(session, args),
         Verb::Info(args) => info::run(session, args),
         Verb::Tree(args) => tree::run(session, args),

@@ -10,6 +10,7 @@ use keiki_core::context::{Context, Observer, Progress};
 use keiki_core::engine::ContainerKey;
 use keiki_core::name::{ContainerName, SnapshotName};
 use keiki_core::{Error, ErrorKind, Result};
+use keiki_network::bridge::Places;
 use keiki_runtime::{Runtime, RuntimeOptions};
 
 use crate::args::Global;
@@ -80,6 +81,11 @@ impl Session {
         }
         let config = self.surroundings.global_config()?;
         Ok(self.global_config.get_or_init(|| config))
+    }
+
+    /// Returns where the files of the host's network for containers are.
+    pub(crate) fn network_places(&self) -> Result<Places> {
+        self.surroundings.network()
     }
 
     /// Returns the canonical directory of containers.

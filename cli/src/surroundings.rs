@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use keiki_config::GlobalConfig;
 use keiki_core::{Error, ErrorKind, Result};
+use keiki_network::bridge::Places;
 
 const MONITOR: &str = "keiki-monitor";
 const LIBEXEC: &str = "/usr/libexec/keiki";
@@ -83,6 +84,16 @@ impl Surroundings {
                 .unwrap_or_else(|| PathBuf::from(format!("/run/user/{uid}")))
                 .join("keiki")),
         }
+    }
+
+    /// Returns where the files of the host's network for containers are; leases beside the catalogue when that was moved.
+    pub(crate) fn network(self) -> Result<Places> {
+        let usual = Places::default();
+        let state = match variable("KEIKI_STATE") {
+            Some(path) => absolute(&path)?.join("net"),
+            None => usual.state,
+        };
+        Ok(Places { run: self.run()?.join("net"), state, hosts: usual.hosts })
     }
 
     /// Returns the monitor program: what `KEIKI_MONITOR` says, else beside this program, else where packages put it.

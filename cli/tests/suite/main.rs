@@ -7,6 +7,7 @@ mod config;
 mod harness;
 mod lifecycle;
 mod lxc_conf;
+mod net;
 mod reading;
 mod storage;
 mod usage;

@@ -86,6 +86,7 @@ fn exit_codes_are_in_the_help() {
       resize     Make a container's volume larger or smaller
       quota      Limit what a container may hold
       config     Read, check and change the configuration of containers
+      net        Make, take down and show the host's network for containers
       ls         List containers [alias: list]
       info       Show one container
       tree       Draw who was made from whom, and who needs whom

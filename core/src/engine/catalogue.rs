@@ -43,9 +43,9 @@ pub(super) mod journal {
 /// How long a transaction waits for another process's.
 const BUSY: Duration = Duration::from_secs(20);
 
-/// Pages of the log after which it is copied into the file. Every process reads the whole log when it opens the catalogue
-/// (measured: 0.7 ms a megabyte), and a copy waits for the disk twice: 128 pages are 0.2 ms at most, and nine clones.
-const LOG_PAGES: u32 = 128;
+/// Length of the log beyond which it is copied into the file and cut. Every process reads the whole log when it opens the
+/// catalogue (measured: 0.7 ms a megabyte), and a copy waits for the disk twice: this is 0.4 ms at most, and nine clones.
+const LOG_BYTES: u64 = 512 * 1024;
 
 /// When a transaction is on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,6 +200,7 @@ impl Catalogue {
             .map_err(|e| explain(e, "change"))?;
         let value = work(&transaction)?;
         transaction.commit().map_err(|e| explain(e, "change"))?;
+        shorten_log(&connection, &self.path);
         Ok(value)
     }
 
@@ -238,6 +239,20 @@ pub(super) fn set_aside(path: &Path) -> Result<PathBuf> {
         .with_hint("remove the files whose names end in `.damaged-N`"))
 }
 
+/// Copies a log that has grown long into the file, and cuts it unless somebody reads in it. Nobody is waited for.
+fn shorten_log(connection: &Connection, path: &Path) {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    if !std::fs::metadata(log).is_ok_and(|log| log.len() > LOG_BYTES) {
+        return;
+    }
+    // What was committed is safe in the log whatever happens here, and the next transaction tries again.
+    let _tried_again = connection
+        .busy_timeout(Duration::ZERO)
+        .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+    let _kept = connection.busy_timeout(BUSY);
+}
+
 fn open_writable(state: &Path, path: &Path) -> Result<Connection> {
     std::fs::create_dir_all(state).or_err(|| format!("cannot make the directory `{}`", state.display()))?;
     write_in_place(state);
@@ -272,7 +287,8 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     switch_to_wal(connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    // SQLite's own way copies and does not cut: the next process reads everything again, and copies it again.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     // Closing would copy the log into the file and wait for the disk, also in a process that only read.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

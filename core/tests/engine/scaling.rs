@@ -26,6 +26,8 @@ fn a_batch_of_a_thousand_clones_is_one_intent_and_one_barrier() {
         let began = Instant::now();
         engine.clone_container(&observer.context(), &request).unwrap();
         println!("{}: 1000 clones in {:?}", profile.name, began.elapsed());
+        let log = std::fs::metadata(rig.state().join("catalogue.sqlite-wal")).unwrap().len();
+        assert!(log <= 512 * 1024, "{}: every later command reads a log of {log} bytes", profile.name);
         let steps = observer.steps();
         let count = |name: &str| steps.iter().filter(|step| *step == name).count();
         for once in ["clone.staging", "clone.config", "clone.record"] {

@@ -150,12 +150,14 @@ pub(super) fn write_back_home(home: &Path) -> Result<()> {
 
 /// Waits until the files of a home that nobody sees yet are on the disk, and their names.
 pub(super) fn sync_home(home: &Path) -> Result<()> {
+    // The names first: listing them changes the time of the last access, and the disk would be waited for because of that.
+    sync_directory(home)?;
     for path in files(home)? {
         File::open(&path)
             .and_then(|file| file.sync_all())
             .or_err(|| format!("cannot sync `{}`", path.display()))?;
     }
-    sync_directory(home)
+    Ok(())
 }
 
 /// Returns the files in a home: none of what a volume keeps there in directories.

@@ -96,6 +96,17 @@ impl Session {
         self.find_lxcpath(Missing::Leave)
     }
 
+    /// Returns the directory of containers for a verb that lists: one that nobody has made yet holds none, unless `--lxcpath`
+    /// names it, which may be a mistake.
+    pub(crate) fn listed_lxcpath(&self) -> Result<PathBuf> {
+        match self.lxcpath() {
+            Err(error) if error.kind() == ErrorKind::NotFound && self.lxcpath.is_none() => {
+                self.wanted_lxcpath()
+            }
+            other => other,
+        }
+    }
+
     /// Returns the canonical directory of containers, and makes it when it is missing.
     pub(crate) fn made_lxcpath(&self) -> Result<PathBuf> {
         self.find_lxcpath(Missing::Make)

@@ -27,6 +27,8 @@ pub enum ErrorKind {
     HasDependents,
     /// Something holds it: a lock, a mount, a running container.
     Busy,
+    /// The container would have to run.
+    NotRunning,
     /// The store cannot do this, and says so.
     Unsupported,
     /// The caller lacks a privilege.
@@ -57,12 +59,13 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, for tables and tests.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::InvalidArgument,
         Self::NotFound,
         Self::AlreadyExists,
         Self::HasDependents,
         Self::Busy,
+        Self::NotRunning,
         Self::Unsupported,
         Self::PermissionDenied,
         Self::Unavailable,
@@ -93,7 +96,8 @@ impl ErrorKind {
             Self::Unsupported | Self::LimitExceeded => 7,
             Self::PermissionDenied => 8,
             Self::Unavailable => 9,
-            Self::NoSpace
+            Self::NotRunning
+            | Self::NoSpace
             | Self::ReadOnly
             | Self::Corrupt
             | Self::Protocol

@@ -128,7 +128,14 @@ impl RunDir {
     /// Takes the lock; `None` when somebody else has it.
     pub(crate) fn try_lock(&self) -> Result<Option<RunLock>> {
         loop {
-            make_directory(&self.0)?;
+            if let Err(error) = make_directory(&self.0) {
+                // The last container of the lxcpath went in between, and the directory above with it.
+                if error.kind() == ErrorKind::NotFound && self.0.parent().is_some_and(|above| !above.exists())
+                {
+                    continue;
+                }
+                return Err(error);
+            }
             let path = self.0.join("lock");
             let file =
                 match OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path) {
@@ -218,7 +225,12 @@ impl RunDir {
                 _ => {}
             }
         }
-        fs::remove_dir(&self.0)
+        fs::remove_dir(&self.0)?;
+        if let Some(of_lxcpath) = self.0.parent() {
+            // Stays while another container of the lxcpath has a directory in it; who makes one meanwhile tries again.
+            drop(fs::remove_dir(of_lxcpath));
+        }
+        Ok(())
     }
 
     /// Cleans up after a monitor that was killed. The caller holds the lock.

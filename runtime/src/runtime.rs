@@ -265,7 +265,7 @@ impl Runtime {
     /// for one that could not be executed.
     ///
     /// # Errors
-    /// `InvalidArgument` when the container does not run; else the step that failed.
+    /// `NotRunning` when the container does not run; else the step that failed.
     pub fn attach(&self, key: &ContainerKey, command: &AttachCommand) -> Result<i32> {
         let Inhabited { init, cgroup, filter } = self.init_of(key)?;
         let terminal = match command.terminal {

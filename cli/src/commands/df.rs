@@ -14,7 +14,7 @@ use crate::ui::format::{self, Cell, Format, Record};
 pub(crate) fn run(session: &Session, args: &args::Df) -> Result<Exit> {
     let engine = session.runtime()?.engine();
     let keys: Vec<ContainerKey> = if args.names.is_empty() {
-        engine.containers(&session.lxcpath()?)?.into_iter().map(|record| record.key).collect()
+        engine.containers(&session.listed_lxcpath()?)?.into_iter().map(|record| record.key).collect()
     } else {
         args.names
             .iter()

@@ -9,7 +9,7 @@ use crate::session::Session;
 use crate::ui::format;
 
 pub(crate) fn run(session: &Session, args: &args::Ls) -> Result<Exit> {
-    let lxcpath = session.lxcpath()?;
+    let lxcpath = session.listed_lxcpath()?;
     let mut statuses = session.runtime()?.statuses(&lxcpath)?;
     check_names(&statuses, &args.names)?;
     statuses.retain(|status| is_wanted(status, args));

@@ -16,7 +16,7 @@ use crate::ui::tree::{Guides, Line, render};
 
 pub(crate) fn run(session: &Session, args: &args::Tree) -> Result<Exit> {
     let runtime = session.runtime()?;
-    let lxcpath = session.lxcpath()?;
+    let lxcpath = session.listed_lxcpath()?;
     let lineage = runtime.engine().lineage(&lxcpath)?;
     let tree = match &args.name {
         None => lineage.tree(),

@@ -136,7 +136,7 @@ fn what_does_not_run_cannot_be_used() {
     --- stderr
     error: container `base` does not run
     hint: start it: `keiki start base`
-    --- exit 2
+    --- exit 1
     ");
     insta::assert_snapshot!(bed.line("stop base"), @r"
     stopped base
@@ -166,7 +166,7 @@ fn containers_are_frozen_limited_and_let_go() {
     need_host!();
     let bed = Bed::new();
     bed.base("dir");
-    assert_eq!(bed.line("freeze base").code, 2, "it does not run");
+    assert_eq!(bed.line("freeze base").code, 1, "it does not run");
     bed.line("start base").ok();
     assert_eq!(bed.line("freeze base").ok(), "froze base\n");
     assert!(bed.line("ls --format csv -c name,state").ok().contains("base,FROZEN"));

@@ -103,6 +103,39 @@ fn an_empty_lxcpath_lists_nothing_in_every_format() {
 }
 
 #[test]
+fn an_lxcpath_that_nobody_made_lists_nothing_unless_it_was_named() {
+    let bed = Bed::new();
+    std::fs::write(bed.path().join("lxc.conf"), format!("lxc.lxcpath = {}/none\n", bed.path().display()))
+        .unwrap();
+    for verb in ["ls", "ls -1", "tree", "df"] {
+        let mut command = bed.command();
+        command.args(verb.split(' '));
+        let run = bed.run(command);
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{verb}");
+        let mut named = bed.command();
+        named.args(verb.split(' ')).args(["-P", "none"]);
+        assert_eq!(bed.run(named).code, 3, "{verb}");
+    }
+}
+
+#[test]
+fn a_bare_path_to_a_file_is_an_image_and_one_to_a_directory_is_not() {
+    let bed = Bed::new();
+    for name in ["image", "directory"] {
+        let home = bed.lxcpath().join(name);
+        std::fs::create_dir(&home).unwrap();
+        let root = home.join("root");
+        std::fs::write(home.join("config"), format!("lxc.rootfs.path = {}\n", root.display())).unwrap();
+        if name == "image" { std::fs::write(root, "").unwrap() } else { std::fs::create_dir(root).unwrap() }
+    }
+    insta::assert_snapshot!(bed.line("ls -c name,store").ok(), @r"
+    NAME       STORE
+    directory  dir
+    image      loop
+    ");
+}
+
+#[test]
 fn unknown_fields_and_containers_are_named() {
     let bed = Bed::new();
     insta::assert_snapshot!(bed.line("ls -c name,age"), @r"

@@ -88,12 +88,19 @@ impl Engine {
         }
     }
 
-    /// Asks the stores whose a bare path is.
+    /// Asks the stores whose a bare path is: a directory belongs to a store of directories, and a file or device to one of blocks,
+    /// as LXC has it.
     fn detect(&self, path: &str) -> Result<Option<VolumeSource>> {
         if !Path::new(path).is_absolute() {
             return Ok(None);
         }
+        let Ok(found) = std::fs::metadata(path) else { return Ok(None) };
+        let near = Path::new(path).parent().unwrap_or_else(|| Path::new("/"));
         for store in self.registry.stores() {
+            let pool = self.registry.default_pool(&store.kind(), near);
+            if store.capabilities(&pool)?.block == found.is_dir() {
+                continue;
+            }
             let source = VolumeSource::new(store.kind(), path)?;
             let candidate = Volume::new(VolumeId::generate(), source.clone());
             match self.wait(store.probe(&candidate)) {

@@ -24,7 +24,7 @@ impl Runtime {
     /// One that is suspended already stays so.
     ///
     /// # Errors
-    /// `InvalidArgument` when it does not run, `Timeout` when a process waits in the kernel: it is suspended as soon as it comes back.
+    /// `NotRunning` when it does not run, `Timeout` when a process waits in the kernel: it is suspended as soon as it comes back.
     pub fn freeze(&self, key: &ContainerKey) -> Result<()> {
         self.set_frozen(key, Freeze::On)
     }
@@ -55,7 +55,7 @@ impl Runtime {
     /// Returns what a file of a running container's cgroup says: `memory.max`.
     ///
     /// # Errors
-    /// `InvalidArgument` when it does not run or the name is none, `NotFound` when no cgroup of it has such a file.
+    /// `NotRunning` when it does not run, `InvalidArgument` when the name is none, `NotFound` when no cgroup of it has such a file.
     pub fn cgroup_value(&self, key: &ContainerKey, file: &str) -> Result<String> {
         let (_, record) = self.running(key)?;
         let cgroup = having(key, &record, file)?;
@@ -99,7 +99,7 @@ impl Runtime {
 
 /// Returns the error of an operation that only a running container can do.
 pub(super) fn not_running(key: &ContainerKey) -> Error {
-    Error::new(ErrorKind::InvalidArgument, format!("container `{}` does not run", key.name))
+    Error::new(ErrorKind::NotRunning, format!("container `{}` does not run", key.name))
         .with_hint(format!("start it: `keiki start {}`", key.name))
 }
 

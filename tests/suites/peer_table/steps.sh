@@ -129,10 +129,8 @@ put a two >/dev/null
 step "snapshot, again" 0 "" keiki snapshot create a
 step "snapshot -L" 0 "by time, with comments" keiki snapshot list a
 claim "$store: the list has the comment" grep -q "the first" <<<"$said"
-case $store in
-    lvm) step "-r snap0 -N new" 7 "no snapshot of a snapshot" keiki snapshot restore a snap0 --as new ;;
-    *) step "-r snap0 -N new" 0 "" keiki snapshot restore a snap0 --as new; claim "$store: it holds what the snapshot held" holds new one ;;
-esac
+step "-r snap0 -N new" 0 "$([ "$store" = lvm ] && echo 'by a copy, and says so')" keiki snapshot restore a snap0 --as new
+claim "$store: it holds what the snapshot held" holds new one
 step "-r snap0 in place" 0 "$([ "$store" = lvm ] && echo 'by a copy')" keiki snapshot restore a snap0
 claim "$store: it holds what the snapshot held" holds a one
 case $store in
@@ -162,6 +160,8 @@ case $store in
     *) live=6 word="" ;;
 esac
 step "snapshot while running" $live "$word" keiki snapshot create a
+# A plain volume that is mounted for writing cannot be mounted again for reading.
+[ "$store" != lvm ] || live=6 word="copy its snapshot"
 step "copy of a running one" $live "$word" keiki clone --copy a while
 keiki stop -q --kill a
 [ ! -e "$P/while" ] || gone while

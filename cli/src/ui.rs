@@ -91,6 +91,7 @@ impl Ui {
 
     /// Warns of something that did not stop the operation.
     pub(crate) fn warning(&self, text: &str) {
+        let text = without_numbers(text);
         complain(&format!("{} {text}\n", self.err.paint(Style::Warning, "warning:")));
     }
 
@@ -121,7 +122,7 @@ fn shortened(hints: &[String]) -> Vec<String> {
 }
 
 /// Returns a message without the ` (os error 28)` that Rust puts behind the kernel's words: the words say it already.
-fn without_numbers(message: &str) -> String {
+pub(crate) fn without_numbers(message: &str) -> String {
     const MARK: &str = " (os error ";
     let mut text = String::new();
     let mut rest = message;

@@ -172,7 +172,11 @@ impl Loader {
         let refused = match std::fs::canonicalize(file) {
             _ if self.files > FILES_MAX + 1 => return,
             _ if self.files > FILES_MAX => format!("more than {FILES_MAX} files are included"),
-            Err(error) => format!("cannot include `{}`: {error}", file.display()),
+            Err(error) => {
+                let message = format!("cannot include `{}`: {error}", file.display());
+                let hint = successor(file);
+                return self.tell(Diagnostic { place: entry.value_place.clone(), message, hint });
+            }
             Ok(real) if self.open.contains(&real) => format!("`{}` includes itself", file.display()),
             Ok(_) if self.open.len() >= DEPTH_MAX => format!("includes are nested deeper than {DEPTH_MAX}"),
             // A pipe would be waited for.
@@ -184,6 +188,14 @@ impl Loader {
         };
         self.refuse(entry.value_place.clone(), refused);
     }
+}
+
+/// Returns what to include instead of a distribution's own file, which LXC has no more since 3.0: `debian.common.conf`.
+fn successor(file: &Path) -> Option<String> {
+    let (_, rest) = file.file_name()?.to_str()?.split_once('.')?;
+    let common = file.with_file_name(rest);
+    let is_known = matches!(rest, "common.conf" | "userns.conf") && common.is_file();
+    is_known.then(|| format!("LXC has one file for all distributions since 3.0: `{}`", common.display()))
 }
 
 /// Returns the `*.conf` files of a directory by name; none when it is not there, as LXC has it.

@@ -2,7 +2,7 @@
 //!
 //! Otherwise than that script: comments are nobody's keys and stay as they are; a root filesystem that names its store keeps it, and
 //! one below `/dev` gets none (the script writes `dir:` before both, and LXC then finds no directory there); interfaces without
-//! numbers get none that another one has.
+//! numbers get none that another one has; `lxc.limit.NAME` becomes `lxc.prlimit.NAME` (the script passes over it).
 
 use std::collections::BTreeSet;
 

@@ -66,6 +66,20 @@ fn includes_are_read_at_their_line_and_loops_are_told() {
 }
 
 #[test]
+fn a_file_that_lxc_1_had_for_each_distribution_is_answered_with_todays() {
+    let directory = tempfile::tempdir().unwrap();
+    let hint = |name: &str| {
+        let text = format!("lxc.include = {}\n", directory.path().join(name).display());
+        ContainerConfig::parse(text.as_bytes(), Path::new("/c")).unwrap_err().0[0].hint.clone()
+    };
+    assert_eq!(hint("debian.common.conf"), None);
+    let common = directory.path().join("common.conf");
+    fs::write(&common, "").unwrap();
+    assert!(hint("debian.common.conf").unwrap().contains(&common.display().to_string()));
+    assert_eq!((hint("debian.userns.conf"), hint("x.conf"), hint("x")), (None, None, None));
+}
+
+#[test]
 fn every_configuration_that_lxc_ships_is_read() {
     let directory = Path::new("/usr/share/lxc/config");
     if !directory.is_dir() {

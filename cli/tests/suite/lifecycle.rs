@@ -189,6 +189,12 @@ fn autostart_starts_those_who_ask_for_it_and_stops_them() {
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, format!("{text}lxc.start.auto = 1\nlxc.start.delay = 0\n")).unwrap();
     assert_eq!(bed.line("autostart --list").ok(), "second 0\n");
+    // An order has a sign: what is below 0 comes first.
+    bed.line("config set base lxc.start.auto=1").ok();
+    assert_eq!(bed.line("autostart --list").ok(), "base 0\nsecond 0\n");
+    bed.line("config set second lxc.start.order=-1").ok();
+    assert_eq!(bed.line("autostart --list").ok(), "second 0\nbase 0\n");
+    bed.line("config clear base lxc.start.auto").ok();
     assert_eq!(bed.line("autostart").ok(), "started second (pid N)\n");
     assert_eq!(bed.line("autostart").ok(), "");
     assert_eq!(bed.line("autostart --kill").ok(), "stopped second\n");

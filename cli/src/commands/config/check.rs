@@ -14,6 +14,7 @@ use crate::error::Exit;
 use crate::session::Session;
 use crate::ui::color::{Palette, Style};
 use crate::ui::format::{self, Cell, Format, Record};
+use crate::ui::without_numbers;
 
 pub(super) fn run(session: &Session, args: &args::ConfigCheck) -> Result<Exit> {
     let targets = if args.targets.is_empty() {
@@ -103,7 +104,7 @@ fn told(findings: &[Finding], files: usize, palette: Palette) -> String {
             Severity::Warning => ("warning:", Style::Warning),
         };
         let place = finding.place().map_or(String::new(), |place| format!("{place}: "));
-        let message = Cell::Text(finding.message.clone()).shown();
+        let message = Cell::Text(without_numbers(&finding.message)).shown();
         text.push_str(&format!("{} {place}{message}\n", palette.paint(style, word)));
         if let Some(hint) = &finding.hint {
             text.push_str(&format!("  {}\n", Cell::Text(hint.clone()).shown()));

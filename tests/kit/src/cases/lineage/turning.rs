@@ -19,6 +19,7 @@ pub(super) fn cases() -> Vec<Case> {
         promote_leaves_siblings_whole,
         promote_makes_the_clone_the_one_that_is_held,
         promote_of_who_needs_nobody_changes_nothing,
+        promote_lets_a_ghost_go,
     ]
 }
 
@@ -171,5 +172,21 @@ fn promote_of_who_needs_nobody_changes_nothing(bench: &Bench<'_>) -> Verdict {
     let before = yard.view()?;
     yard.make(Op::promote("a"))?;
     claim!(before == yard.view()?, "it changed {}", before.differences(&yard.view()?));
+    Ok(Proof::Works)
+}
+
+fn promote_lets_a_ghost_go(bench: &Bench<'_>) -> Verdict {
+    let (yard, terms) = parent_and_clone(bench)?;
+    let Some(terms) = terms else { return no_clones(&yard) };
+    if terms.parent_delete != ParentDelete::Deferred {
+        return Ok(Proof::Refused);
+    }
+    yard.make(Op::destroy("a", Reach::Only))?;
+    let before = yard.content("b")?;
+    if let Some(proof) = turned(&yard, "b")? {
+        return Ok(proof);
+    }
+    super::ghosts::only_is_left(bench, &yard, &["b"])?;
+    before.expect(&yard.content("b")?, "the promoted clone of a ghost")?;
     Ok(Proof::Works)
 }

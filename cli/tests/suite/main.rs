@@ -10,4 +10,5 @@ mod lxc_conf;
 mod net;
 mod reading;
 mod storage;
+mod transfer;
 mod usage;

@@ -92,6 +92,17 @@ fn run_child(work: impl FnOnce() -> Infallible) -> ! {
     exit_now(CHILD_PANICKED)
 }
 
+/// Closes a child's copy of a descriptor that its parent owns.
+///
+/// # Behavior
+/// For the work of [`clone_into`] only: the owner is in a frame of the parent's that the child never returns to, so nobody
+/// uses or drops the number there again. Without it a child holds the parent's end of their channel open itself and never
+/// sees that the parent is gone.
+pub fn close_parents(fd: BorrowedFd<'_>) {
+    // SAFETY: close(2) takes any number; whoever owns this one is out of reach, as the caller promises.
+    unsafe { libc::close(fd.as_raw_fd()) };
+}
+
 /// Ends the process at once: nothing that it copied from its parent is flushed or dropped.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit(2) takes any number and does not return.

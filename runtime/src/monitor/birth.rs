@@ -74,7 +74,7 @@ impl Monitor {
         let to_map = if self.is_mapped() { mounts::duplicates(&sources)? } else { Vec::new() };
         let interfaces = self.record.interfaces.clone();
         let ingredients = Ingredients { root, sources, sync: theirs, console, interfaces };
-        let child = self.clone_child(payload.as_ref(), ingredients).inspect_err(|_| {
+        let child = self.clone_child(payload.as_ref(), ingredients, &own).inspect_err(|_| {
             // Nothing of them was made.
             self.record.interfaces.clear();
         })?;
@@ -166,7 +166,7 @@ impl Monitor {
         }
     }
 
-    fn clone_child(&self, cgroup: Option<&OwnedFd>, ingredients: Ingredients) -> Step<Child> {
+    fn clone_child(&self, cgroup: Option<&OwnedFd>, ingredients: Ingredients, own: &OwnedFd) -> Step<Child> {
         let mut namespaces = CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWPID
             | CloneFlags::CLONE_NEWUTS
@@ -180,7 +180,11 @@ impl Monitor {
         }
         let birth = Birth { namespaces, cgroup: cgroup.map(AsFd::as_fd) };
         let plan = &self.plan;
-        let born = process::clone_into(birth, move || first_process::run(plan, ingredients));
+        let born = process::clone_into(birth, move || {
+            // Else it would keep the channel open by which it sees that we are gone.
+            process::close_parents(own.as_fd());
+            first_process::run(plan, ingredients)
+        });
         born.at("make the first process").map_err(|mut failure| {
             if failure.errno == Some(Errno::NOSPC.raw_os_error()) {
                 failure.hints.push("raise /proc/sys/user/max_*_namespaces".to_owned());

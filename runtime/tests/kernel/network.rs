@@ -83,6 +83,11 @@ fn a_killed_monitor_leaves_no_interface_and_the_next_start_may_use_the_same_name
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
             let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
             kill_process(Pid::from_raw(parent.trim().parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+            let begun = Instant::now();
+            while ground.runtime.state(&key).unwrap() != keiki_runtime::ContainerState::Stopped {
+                assert!(begun.elapsed() < Duration::from_secs(5));
+                std::thread::yield_now();
+            }
             // The command that heals removes it explicitly, if the kernel has not got so far.
             ground.start_sleeper(&key);
             shut_down(&ground, &key);
@@ -212,5 +217,48 @@ fn a_container_that_reboots_gets_its_interfaces_again() {
         assert!(std::fs::read_to_string(rootfs.join("first")).unwrap().contains("uplink"));
         shut_down(&ground, &key);
         assert!(ip("link show dev uplink").contains("uplink"));
+    });
+}
+
+/// Returns the number of the monitor that a start has just recorded.
+fn recorded_monitor(ground: &Ground) -> Option<i32> {
+    let state = ground.left_in_run().into_iter().find(|path| path.ends_with("state"))?;
+    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(state).ok()?).ok()?;
+    i32::try_from(record["monitor"]["pid"].as_i64()?).ok()
+}
+
+#[test]
+fn a_monitor_killed_at_any_moment_of_a_start_leaves_no_interface() {
+    on_a_host(|mut ground| {
+        let key = ground.create("netany", VETH);
+        for attempt in 0..24_u64 {
+            let killed = std::sync::atomic::AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let begun = Instant::now();
+                    while begun.elapsed() < Duration::from_secs(5) {
+                        if let Some(pid) = recorded_monitor(&ground) {
+                            std::thread::sleep(Duration::from_micros(attempt * 250));
+                            let pid = Pid::from_raw(pid).unwrap();
+                            killed.store(
+                                kill_process(pid, Signal::KILL).is_ok(),
+                                std::sync::atomic::Ordering::SeqCst,
+                            );
+                            return;
+                        }
+                    }
+                });
+                // It fails, or it was faster.
+                drop(ground.runtime.start(&Context::default(), &key, &options(&["/bin/sleep", "1000"])));
+            });
+            assert!(killed.load(std::sync::atomic::Ordering::SeqCst), "the test tests nothing");
+            shut_down(&ground, &key);
+            // Not marked yet, it dies with the namespace of its peer all the same, a moment later.
+            let begun = Instant::now();
+            while ip("link show").contains("veth") {
+                assert!(begun.elapsed() < Duration::from_secs(5), "attempt {attempt}: {}", ip("link show"));
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
     });
 }

@@ -22,13 +22,22 @@ use crate::tool::{self, Sight};
 /// Names that a refusal shows.
 const SHOWN: usize = 8;
 
+/// What may be left of a volume that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remains {
+    /// The snapshot that it was to stand on, when it was never made. All snapshots of the pool are looked at for it.
+    Possible,
+    /// Nothing: this process removed the volume itself.
+    Impossible,
+}
+
 /// Removes `volume`; see `BackingStore::destroy`.
-pub(crate) fn destroy(context: &Context, volume: &Volume) -> Result<Destroyed> {
+pub(crate) fn destroy(context: &Context, volume: &Volume, remains: Remains) -> Result<Destroyed> {
     let place = Place::of(volume)?;
     if place.snapshot.is_some() {
         snapshot(context, volume, &place)
     } else {
-        dataset(context, volume, &place)
+        dataset(context, volume, &place, remains)
     }
 }
 
@@ -47,9 +56,10 @@ fn snapshot(context: &Context, volume: &Volume, place: &Place) -> Result<Destroy
     Ok(Destroyed::Removed)
 }
 
-fn dataset(context: &Context, volume: &Volume, place: &Place) -> Result<Destroyed> {
+fn dataset(context: &Context, volume: &Volume, place: &Place, remains: Remains) -> Result<Destroyed> {
     let (at, own) = tool::look_at(context, volume)?;
     match presence(&at, volume, &own) {
+        Presence::Absent if remains == Remains::Impossible => return Ok(Destroyed::Absent),
         Presence::Absent => return left_over(context, volume, place),
         Presence::Complete(id) if id != volume.id => return Err(foreign(place, &own)),
         Presence::Foreign => return Err(foreign(place, &own)),

@@ -19,6 +19,7 @@ use keiki_core::units::Bytes;
 use keiki_core::volume::{Placement, Properties, StoreKind, Volume, VolumeId, VolumeSource};
 use keiki_core::{Error, Result};
 
+use crate::destroy::Remains;
 use crate::{accounting, attach, clone, create, destroy, list, promote, rename, spec, tool, transfer};
 
 /// Where volumes go unless told otherwise; LXC's default.
@@ -31,6 +32,8 @@ pub struct ZfsStore {
     /// Clones and snapshots that this process made and nobody has mounted since: zfs returns from making one when it is on the
     /// disk, so a barrier has nothing to wait for.
     durable: Arc<Mutex<HashSet<VolumeId>>>,
+    /// What this process removed: an engine asks again to be sure, and nothing can be left of it.
+    gone: Arc<Mutex<HashSet<VolumeId>>>,
 }
 
 impl Default for ZfsStore {
@@ -44,12 +47,16 @@ impl ZfsStore {
     /// (`lxc.bdev.zfs.root` of LXC's global configuration).
     #[must_use]
     pub fn new(root: &str) -> Self {
-        Self { root: root.to_owned(), durable: Arc::default() }
+        Self { root: root.to_owned(), durable: Arc::default(), gone: Arc::default() }
     }
 
     fn durable(&self) -> MutexGuard<'_, HashSet<VolumeId>> {
         // A set of identities is whole whatever its holder did.
         self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gone(&self) -> MutexGuard<'_, HashSet<VolumeId>> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn root_of(&self, pool: &Pool) -> Result<String> {
@@ -105,8 +112,13 @@ impl BackingStore for ZfsStore {
 
     async fn destroy(&self, context: &Context, volume: &Volume) -> Result<Destroyed> {
         self.durable().remove(&volume.id);
-        let volume = volume.clone();
-        context.run(move |context| destroy::destroy(context, &volume)).await
+        let remains = if self.gone().contains(&volume.id) { Remains::Impossible } else { Remains::Possible };
+        let doomed = volume.clone();
+        let destroyed = context.run(move |context| destroy::destroy(context, &doomed, remains)).await?;
+        if destroyed == Destroyed::Removed {
+            self.gone().insert(volume.id);
+        }
+        Ok(destroyed)
     }
 
     async fn probe(&self, volume: &Volume) -> Result<Presence> {
@@ -205,6 +217,7 @@ impl Snapshots for ZfsStore {
 #[async_trait]
 impl Clones for ZfsStore {
     async fn clone_from(&self, context: &Context, source: &Volume, jobs: &[CloneJob]) -> Vec<Result<()>> {
+        self.gone().retain(|id| jobs.iter().all(|job| job.target.id != *id));
         let (from, work) = (source.clone(), jobs.to_vec());
         match context.run(move |context| Ok(clone::clone_all(context, &from, &work))).await {
             Ok(results) => {

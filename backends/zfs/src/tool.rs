@@ -1,7 +1,7 @@
 //! Runs `zfs` and `zpool`, and turns what they complain of into typed errors with a remedy.
 //!
-//! Both exit with 1 for what the world refuses and with 2 for usage, which is also their answer to a snapshot of something that is not
-//! there; so both codes are read, and what was said decides.
+//! Both exit with 1 for what the world refuses (`zfs set` with 255) and with 2 for usage, which is also their answer to a snapshot of something
+//! that is not there; so all are read, and what was said decides.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ pub(crate) fn read_stream(context: &Context, arguments: &[&str], input: OwnedFd)
 }
 
 fn call(program: &'static str, arguments: &[&str]) -> Call {
-    Tool::new(program, PACKAGE).call().args(arguments).accept(1).accept(2)
+    Tool::new(program, PACKAGE).call().args(arguments).accept(1).accept(2).accept(255)
 }
 
 /// Runs `zfs` and takes a complaint for a failure to do `what` to `name`.
@@ -89,7 +89,7 @@ fn meaning(said: &str, pool: &str) -> (ErrorKind, Option<String>) {
         PermissionDenied, ReadOnly, Unavailable, Unsupported,
     };
     // The first that fits counts.
-    let table: [(&str, ErrorKind, Option<String>); 35] = [
+    let table: [(&str, ErrorKind, Option<String>); 36] = [
         (
             "modules are not loaded",
             Unavailable,
@@ -132,6 +132,11 @@ fn meaning(said: &str, pool: &str) -> (ErrorKind, Option<String>) {
         ("filesystem has children", HasDependents, None),
         ("out of space", NoSpace, Some(format!("free some space: `zpool list {pool}`, `keiki df`"))),
         ("o space left", NoSpace, Some(format!("free some space: `zpool list {pool}`, `keiki df`"))),
+        (
+            "size is less than current used",
+            InvalidArgument,
+            Some("`keiki df` shows what it holds; choose more than that".into()),
+        ),
         ("quota", NoSpace, Some("raise the quota: `keiki quota`".into())),
         ("name is too long", LimitExceeded, None),
         ("does not\nmatch incremental source", NotFound, None),
@@ -267,6 +272,11 @@ mod tests {
                 "cannot receive new filesystem stream: checksum mismatch or incomplete stream.\nPartially received snapshot",
                 Corrupt,
                 "",
+            ),
+            (
+                "cannot set property for 'rig/r/a': size is less than current used or reserved space",
+                InvalidArgument,
+                "keiki df",
             ),
             ("cannot receive: failed to read from stream", Corrupt, ""),
             (

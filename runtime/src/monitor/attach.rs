@@ -81,7 +81,7 @@ fn attach(plan: &AttachPlan, status: &OwnedFd) -> Step<i32> {
     if thread_count != 1 {
         return Err(Failure::new("enter the container", "the helper has several threads"));
     }
-    let child = give_birth(plan, &target, theirs)?;
+    let child = give_birth(plan, &target, theirs, &own)?;
     let relay = match hear(&own, &child)? {
         Answer::Running(Some(master)) => {
             Some(Relay::new(master, Input::Standard, Output::Standard).at("relay the terminal")?)
@@ -138,16 +138,20 @@ fn block_signals() -> call::Result<Signals> {
     ])
 }
 
-fn give_birth(plan: &AttachPlan, target: &Target, channel: OwnedFd) -> Step<Child> {
+fn give_birth(plan: &AttachPlan, target: &Target, channel: OwnedFd, own: &OwnedFd) -> Step<Child> {
     // Only children are affected by this one, so that the helper's own `/proc/self` stays what it is.
     rustix::thread::move_into_thread_name_spaces(target.pidfd.as_fd(), NameSpace::PROCESS_ID)
         .at("enter the container's processes")?;
     let born = |cgroup: Option<&OwnedFd>| {
         let birth = Birth { namespaces: CloneFlags::empty(), cgroup: cgroup.map(AsFd::as_fd) };
         let channel = channel.try_clone();
-        process::clone_into(birth, || match channel {
-            Ok(channel) => run_inside(plan, target, &channel),
-            Err(_) => process::exit_now(FAILED),
+        process::clone_into(birth, || {
+            // Its copy would hide from it that the helper is gone.
+            process::close_parents(own.as_fd());
+            match channel {
+                Ok(channel) => run_inside(plan, target, &channel),
+                Err(_) => process::exit_now(FAILED),
+            }
         })
     };
     match born(target.cgroup.as_ref()) {

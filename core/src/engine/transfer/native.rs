@@ -108,6 +108,10 @@ impl Engine {
         self.make(context, make, &[], |_| {
             let base = base.as_ref().map(|row| &row.volume);
             self.take_native(context, store.as_ref(), (&head.volume, &made.staged_volume()), base, frames)?;
+            if native(store.as_ref())?.received_head() == ReceivedHead::Follows {
+                // The head has moved with the snapshot; a receiver that dies now must find that it was the stream.
+                self.stamp_coming(context, key, &head.volume)?;
+            }
             self.describe_received(manifest, section, &made)
         })?;
         Ok(name)

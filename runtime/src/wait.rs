@@ -26,7 +26,6 @@ impl Watch {
         let inotify =
             inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).or_err(shown)?;
         let parent = rundir::parent(run, &key.lxcpath);
-        rundir::make_directory(&parent)?;
         Ok(Self { inotify, parent, directory: RunDir::of(run, key) })
     }
 
@@ -37,7 +36,15 @@ impl Watch {
             | inotify::WatchFlags::MOVED_TO
             | inotify::WatchFlags::DELETE_SELF;
         let shown = || "cannot watch the run directory".to_owned();
-        inotify::add_watch(&self.inotify, &self.parent, changes).or_err(shown)?;
+        loop {
+            rundir::make_directory(&self.parent)?;
+            match inotify::add_watch(&self.inotify, &self.parent, changes) {
+                Ok(_) => break,
+                // The last container of the lxcpath has just stopped, and the directory went with it.
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno).or_err(shown),
+            }
+        }
         match inotify::add_watch(&self.inotify, self.directory.path(), changes) {
             // The parent tells when it is made.
             Ok(_) | Err(Errno::NOENT) => Ok(()),

@@ -24,7 +24,7 @@ fn exit_codes_are_those_of_a_shell() {
     assert_eq!(attach(&["/etc/passwd"]), 126);
     ground.kill(&key);
     let error = ground.runtime.attach(&key, &command(&["true"])).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    assert_eq!(error.kind(), ErrorKind::NotRunning);
     assert!(error.hints()[0].contains("keiki start"));
 }
 

@@ -220,6 +220,7 @@ fn a_suspended_container_stands_still_is_told_as_frozen_and_goes_on() {
             )
         })
     };
+    ground.script(&key, "until test -e /ticks; do :; done");
     match ground.runtime.freeze(&key) {
         Err(error) if error.kind() == ErrorKind::Unavailable => return ground.kill(&key),
         other => other.unwrap(),
@@ -239,7 +240,7 @@ fn a_suspended_container_stands_still_is_told_as_frozen_and_goes_on() {
     }
     ground.runtime.freeze(&key).unwrap();
     ground.kill(&key);
-    assert_eq!(ground.runtime.freeze(&key).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(ground.runtime.freeze(&key).unwrap_err().kind(), ErrorKind::NotRunning);
 }
 
 #[test]

@@ -26,8 +26,8 @@ for program in ./*; do [ ! -x "$program" ] || chmod 755 "$program"; done
 [ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
 before=$(machine_state)
 code=0
-# Not to the console itself: programs draw progress on a terminal.
-"$@" 2>&1 | cat
+# Not to the console itself, where programs draw progress; nor from it, where they would wait for an answer.
+"$@" </dev/null 2>&1 | cat
 code=${PIPESTATUS[0]}
 after=$(machine_state)
 if [ "$before" = "$after" ]; then

@@ -96,10 +96,13 @@ fn smaller(
         let text = format!("`{}` is mounted, and no file system shrinks then", place.full());
         return Err(holders::named(Error::new(ErrorKind::Busy, text), place));
     }
-    active(context, volume, place, || shrink(context, known(spec, place)?, &place.device(), target))?;
-    context.step("lvm.reduce")?;
-    let size = format!("{}b", target.0);
-    run(context, lvm("lvreduce").args(["-qq", "-y", "-L", &size]).arg(place.full()), place).map(drop)
+    active(context, volume, place, || {
+        shrink(context, known(spec, place)?, &place.device(), target)?;
+        context.step("lvm.reduce")?;
+        // While it is active, LVM looks itself whether the file system would be cut.
+        let size = format!("{}b", target.0);
+        run(context, lvm("lvreduce").args(["-qq", "-y", "-L", &size]).arg(place.full()), place)
+    })
 }
 
 /// Runs `effect` while the device is there.

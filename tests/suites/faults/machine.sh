@@ -30,7 +30,7 @@ case $store in
         make_object() { lvm_quietly lvcreate -q -y -W y -n "$1" -L 32M tank && echo precious | dd of="/dev/tank/$1" conv=fsync status=none; }
         object_state() { lvs --noheadings -o lv_uuid,lv_tags,lv_size "tank/$1"; head -c 4096 "/dev/tank/$1" | sha256sum; }
         there() { lvs "tank/$1" >/dev/null 2>&1; }
-        mount_object() { lvchange -ay -K "tank/$1"; mount "/dev/tank/$1" "$2"; }
+        mount_object() { lvchange -y -ay -K "tank/$1"; mount "/dev/tank/$1" "$2"; }
         pool_away() { vgchange -q -an tank >/dev/null && vgrename -q tank away >/dev/null; }
         pool_back() { vgrename -q away tank >/dev/null; vgchange -q -ay tank >/dev/null; }
         leftovers() { lvs --noheadings -o lv_name tank | tr -d ' ' | grep -vx pool; }
@@ -86,13 +86,32 @@ case $store in
         zfs destroy tank/lxc/web@backup
         ;;
     lvm)
-        lvm_quietly lvcreate -q -y -s -n backup -L 32M tank/base
-        claim "a snapshot of somebody else keeps the volume" refused_any "backup" keiki destroy --with-dependents base
+        claim "another container" marked kept "${options[@]:0:${#options[@]}-1}" 100M
+        lvm_quietly lvcreate -q -y -s -n backup -L 32M tank/kept
+        claim "a snapshot of somebody else keeps the volume" refused_any "backup" keiki destroy kept
         claim "the snapshot is there" there backup
-        claim "the clone too" has_mark web "of web"
+        claim "the volume too" has_mark kept "of kept"
         lvm_quietly lvremove -q -y tank/backup
+        claim "without it the volume goes" keiki destroy kept
         ;;
 esac
+
+# --- larger while it runs --------------------------------------------------------------------------------------------
+blocks_of() { keiki exec "$1" -- /bin/sh -c 'df -k / | tail -n 1' | awk '{ print $2 }'; }
+grew() { local now; now=$(blocks_of "$1"); [ "$now" -gt "$2" ] || { echo "it has $now blocks, and had $2"; return 1; }; }
+if [ "$store" != zfs ]; then
+    claim "a small container" marked small "${options[@]:0:${#options[@]}-1}" 100M
+    claim "it starts" keiki start small
+    blocks=$(blocks_of small)
+    claim "it grows while it runs" keiki resize small 200M
+    claim "and sees it" grew small "$((blocks + 80000))"
+    claim "what it held is there" says "of small" keiki exec small -- /bin/sh -c 'cat /mark'
+    claim "a running one does not shrink" refused 6 "running" keiki resize small 100M
+    claim "it stops" keiki stop --kill small
+    claim "it shrinks when it is stopped" keiki resize small 100M
+    claim "what it held is still there" has_mark small "of small"
+    claim "it goes" keiki destroy small
+fi
 
 # --- the pool is not there -------------------------------------------------------------------------------------------
 case $store in zfs) nowhere=(--bdev zfs --zfsroot nopool/lxc) ;; *) nowhere=(--bdev lvm --vgname nopool) ;; esac

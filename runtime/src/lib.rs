@@ -4,8 +4,8 @@
 //! container ([`monitor`]); it never clones, enters or changes anything in the caller's own process, which may have any
 //! number of threads. What runs is found in `/run/keiki` without asking anybody.
 //!
-//! What it does not do yet: networks beyond a loopback interface, seccomp and security modules. What a configuration says
-//! about them is refused or warned about by name, never passed over.
+//! What it does not do yet: security modules, supervisors of system calls, namespaces that are shared or kept. What a
+//! configuration says about them is refused or warned about by name, never passed over.
 #![forbid(unsafe_code)]
 
 mod activity;

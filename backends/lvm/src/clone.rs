@@ -38,7 +38,10 @@ impl Source {
         let tag = if self.is_whole_at_once() { mark::complete(id) } else { mark::partial(id) };
         match &self.spec.thinpool {
             Some(_) => tool::thin_snapshot(&self.place, target, &tag),
-            None => tool::plain_snapshot(&self.place, target, &tag, self.spec.snapshot_size),
+            None => {
+                let size = (self.spec.snapshot_size, self.spec.size);
+                tool::plain_snapshot(&self.place, target, &tag, size)
+            }
         }
     }
 

@@ -45,6 +45,7 @@ pub(crate) fn options_of(context: &Context, volume: &Volume) -> Result<Propertie
     let place = Place::of(volume)?;
     let mut options = Properties::from([("vgname".to_owned(), place.vg.clone())]);
     let Some(found) = report::one(context, &place)? else { return Ok(options) };
+    options.insert("fssize".to_owned(), found.size.0.to_string());
     if let Sort::Thin(pool) = &found.sort {
         options.insert("thinpool".to_owned(), pool.clone());
     }

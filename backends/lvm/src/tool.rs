@@ -75,15 +75,27 @@ pub(crate) fn thin_snapshot(source: &Place, target: &Place, tag: &str) -> Vec<St
     snapshot(source, target, tag, &[])
 }
 
-/// Returns the arguments that make a plain snapshot of `source`.
-pub(crate) fn plain_snapshot(source: &Place, target: &Place, tag: &str, size: SnapshotSize) -> Vec<String> {
-    match size {
-        SnapshotSize::OfOrigin(percent) => {
-            snapshot(source, target, tag, &["-l", &format!("{percent}%ORIGIN")])
-        }
-        SnapshotSize::Fixed(bytes) => snapshot(source, target, tag, &["-L", &format!("{}b", bytes.0)]),
-    }
+/// Returns the arguments that make a plain snapshot of `source`, which is `origin` large.
+///
+/// # Behavior
+/// The size is said in bytes. A share (`-l 100%ORIGIN`) is what LVM tries for: in a group that is nearly full it takes what there is, and
+/// the snapshot overflows later. More than a snapshot can ever use LVM itself cuts to what it can.
+pub(crate) fn plain_snapshot(
+    source: &Place,
+    target: &Place,
+    tag: &str,
+    (size, origin): (SnapshotSize, Bytes),
+) -> Vec<String> {
+    let bytes = match size {
+        SnapshotSize::OfOrigin(100) => origin.0.saturating_add(origin.0 / 64).saturating_add(TABLES),
+        SnapshotSize::OfOrigin(percent) => origin.0 / 100 * u64::from(percent),
+        SnapshotSize::Fixed(bytes) => bytes.0,
+    };
+    snapshot(source, target, tag, &["-L", &format!("{bytes}b")])
 }
+
+/// What the tables of a whole snapshot take at most besides a share of its size; extents are rounded up.
+const TABLES: u64 = 32 << 20;
 
 fn snapshot(source: &Place, target: &Place, tag: &str, size: &[&str]) -> Vec<String> {
     let mut words = words(["-y", "-qq", "-s", "-ky", "--addtag", tag]);
@@ -141,8 +153,14 @@ mod tests {
         let plain = create(&place, id, Bytes(4096), Cut::Plain).join(" ");
         assert_eq!(plain, format!("-y -ky -K -ay --addtag {tag} -Wy -Zy -L 4096b -n web1 vg"));
         let target = place.sibling("web2");
-        let words = plain_snapshot(&place, &target, "t", SnapshotSize::OfOrigin(100)).join(" ");
-        assert_eq!(words, "-y -qq -s -ky --addtag t -l 100%ORIGIN -n web2 vg/web1");
+        for (size, bytes) in [
+            (SnapshotSize::OfOrigin(100), (64 << 20) + (1 << 20) + TABLES),
+            (SnapshotSize::OfOrigin(50), (64 << 20) / 100 * 50),
+            (SnapshotSize::Fixed(Bytes(4096)), 4096),
+        ] {
+            let words = plain_snapshot(&place, &target, "t", (size, Bytes(64 << 20))).join(" ");
+            assert_eq!(words, format!("-y -qq -s -ky --addtag t -L {bytes}b -n web2 vg/web1"));
+        }
         let words = thin_snapshot(&place, &target, "t").join(" ");
         assert_eq!(words, "-y -qq -s -ky --addtag t -n web2 vg/web1");
     }

@@ -26,7 +26,7 @@ lvcreate -q -y --type thin-pool -L 4G --poolmetadatasize 64M -n pool bench >/dev
 mkdir -p /dev/shm/lxc
 trap 'vgremove -q -y -f bench >/dev/null; pvremove -q -y -ff /dev/rig/lvm >/dev/null; rm -rf /dev/shm/lxc /dev/shm/state /dev/shm/*-one /dev/shm/*-snapshot /dev/shm/*-batch' EXIT
 k() { ./keiki -P /dev/shm/lxc --quiet "$@" >/dev/null; }
-bare() { lvcreate -y -qq -s -ky --addtag x -n "$1" bench/bare >/dev/null; }
+bare() { lvcreate -y -qq -s -ky --addtag x -n "$1" bench/bare >/dev/null 2>&1; }
 bare_batch() { local n; for n in $(seq "$count"); do bare "$1-$n"; done; }
 milliseconds() { local begin end; begin=$(date +%s%N); "$@"; end=$(date +%s%N); echo $(((end - begin) / 1000000)); }
 median() { sort -n | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }

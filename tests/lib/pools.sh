@@ -8,7 +8,8 @@ pool_options=()
 
 make_pool() {
     case $1 in
-        lvm) make_group && pool_options=(--bdev lvm --vgname tank --fssize 2G) ;;
+        # A snapshot takes as much of the group as its origin has.
+        lvm) make_group && pool_options=(--bdev lvm --vgname tank --fssize 1G) ;;
         lvm-thin)
             make_group && lvm_quietly lvcreate -q -y --type thin-pool -L 6G --poolmetadatasize 64M -n pool tank &&
                 pool_options=(--bdev lvm --vgname tank --thinpool pool --fssize 2G)

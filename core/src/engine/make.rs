@@ -23,8 +23,8 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lineage::{Edge, NodeRole};
 use crate::name::SnapshotName;
-use crate::store::BackingStore;
-use crate::volume::{Placement, Properties, Volume, VolumeId, VolumeRole};
+use crate::store::{BackingStore, Presence};
+use crate::volume::{Placement, Properties, Volume, VolumeId, VolumeRole, VolumeSource};
 
 /// Homes beyond this number are made durable by one sync of the file system instead of one by one.
 const SYNC_SINGLY: usize = 8;
@@ -129,13 +129,38 @@ impl Engine {
         let begun = self.begin(&make.verb, Intent::Make(make.clone()), reserve)?;
         let made = self
             .stage(context, &make)
-            .and_then(|()| effects(&make))
+            .and_then(|()| effects(&make).map_err(|error| self.explain_taken(&make, error)))
             .and_then(|()| self.harden(context, &make));
         if let Err(error) = made.and_then(|()| self.publish(context, &make)) {
             // The caller's observer must not be able to break the way back.
             return Err(self.take_back(begun, error, || self.roll_back(&Context::default(), &make)));
         }
         self.complete(&context.without_deadline(), begun, &make).map_err(unfinished)
+    }
+
+    /// Tells a name that another container of ours has, or is just getting, from one that something foreign has: stores whose
+    /// names are the objects' own see only that an object is not the volume that was to be made.
+    fn explain_taken(&self, make: &Make, error: Error) -> Error {
+        if error.kind() != ErrorKind::Foreign {
+            return error;
+        }
+        let probe = |volume: &Volume| self.wait(self.store(volume.kind())?.probe(volume));
+        let found: Result<Vec<(VolumeSource, Presence)>> = make
+            .made
+            .iter()
+            .map(Made::staged_volume)
+            .map(|volume| Ok((volume.source.clone(), probe(&volume)?)))
+            .collect();
+        // What cannot be told, or is nothing of ours: the refusal stands as it was.
+        let Ok(found) = found else { return error };
+        if found.iter().any(|(_, presence)| *presence == Presence::Foreign) {
+            return error;
+        }
+        let is_ours = |presence: &Presence| matches!(presence, Presence::Complete(_) | Presence::Partial);
+        let Some((source, _)) = found.iter().find(|(_, presence)| is_ours(presence)) else { return error };
+        Error::new(ErrorKind::AlreadyExists, format!("`{source}` belongs to another container"))
+            .with_source(error)
+            .with_hint("choose another name; `keiki ls` shows those that this installation knows")
     }
 
     fn stage(&self, context: &Context, make: &Make) -> Result<()> {

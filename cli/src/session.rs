@@ -139,11 +139,11 @@ impl Session {
         Ok(Context::new(Arc::new(Watcher { failpoint, progress: ProgressLine::new() })))
     }
 
-    /// Does `action` for each name, also after a failure; the exit code is that of the first failure.
-    pub(crate) fn each(&self, names: &[String], mut action: impl FnMut(&str) -> Result<()>) -> Result<Exit> {
+    /// Does `action` for each item, also after a failure; the exit code is that of the first failure.
+    pub(crate) fn each<T>(&self, items: &[T], mut action: impl FnMut(&T) -> Result<()>) -> Result<Exit> {
         let mut exit = Exit::DONE;
-        for name in names {
-            if let Err(error) = action(name) {
+        for item in items {
+            if let Err(error) = action(item) {
                 let code = report(&self.ui, &error);
                 exit = if exit == Exit::DONE { code } else { exit };
             }

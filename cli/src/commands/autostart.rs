@@ -6,7 +6,7 @@ use keiki_core::Result;
 use keiki_runtime::{StartOptions, StartWish, StopMode, StopOptions};
 
 use crate::args;
-use crate::error::{Exit, report};
+use crate::error::Exit;
 use crate::session::Session;
 
 /// What is done with the containers.
@@ -49,14 +49,7 @@ pub(crate) fn run(session: &Session, args: &args::Autostart) -> Result<Exit> {
         session.ui().data(&wishes.iter().map(line).collect::<String>())?;
         return Ok(Exit::DONE);
     }
-    let mut exit = Exit::DONE;
-    for wish in &wishes {
-        if let Err(error) = act(session, action, wish, Duration::from_secs(args.timeout)) {
-            let code = report(session.ui(), &error);
-            exit = if exit == Exit::DONE { code } else { exit };
-        }
-    }
-    Ok(exit)
+    session.each(&wishes, |wish| act(session, action, wish, Duration::from_secs(args.timeout)))
 }
 
 /// Returns the containers that are meant, one group after the other, each container once, in the order in which they are dealt with.
